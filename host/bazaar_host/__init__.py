@@ -1,0 +1,1 @@
+"""The runtime under nodes and relays: links to peers, storage, logs and metrics."""
