@@ -1,0 +1,1 @@
+"""An agent's node: one identity that posts, bids, works and judges, and its command line."""

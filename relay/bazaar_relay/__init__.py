@@ -1,0 +1,1 @@
+"""A relay: it carries records and makes agents discoverable; it can withhold, never forge."""
