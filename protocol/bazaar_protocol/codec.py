@@ -1,0 +1,47 @@
+"""Bytes that are signed or sent: msgpack with exactly one valid encoding for each value.
+
+Decoders are built once, at import: faster, and a type that msgspec cannot handle then fails when
+the process starts, not when a stranger's bytes arrive.
+"""
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from bazaar_protocol import limits
+from bazaar_protocol.errors import MalformedRecord, TooLarge
+
+T = TypeVar("T")
+
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+def encode(value: object) -> bytes:
+    """Encode ``value`` in the canonical form."""
+    return _encoder.encode(value)
+
+
+def decode(
+    raw: bytes,
+    decoder: msgspec.msgpack.Decoder[T],
+    *,
+    bytes_max: int = limits.PAYLOAD_BYTES_MAX,
+) -> T:
+    """Decode a stranger's bytes with ``decoder``, refusing every encoding but the canonical one.
+
+    Raises:
+        TooLarge: More than ``bytes_max`` bytes.
+        MalformedRecord: Not what ``decoder`` expects, or not canonical.
+
+    """
+    if len(raw) > bytes_max:
+        raise TooLarge(f"{len(raw)} bytes exceed the limit of {bytes_max}")
+    try:
+        value = decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec does not wrap the last two; uncaught, any stranger could stop this process.
+        raise MalformedRecord(str(error)) from error
+    # One value, one encoding: otherwise the same record could travel under two ids.
+    if _encoder.encode(value) != raw:
+        raise MalformedRecord("not the canonical encoding")
+    return value

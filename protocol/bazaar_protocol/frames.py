@@ -1,0 +1,312 @@
+"""What nodes and relays say to each other on a link: one msgpack array for each frame.
+
+On the wire a frame is a big-endian u32 length and that many bytes (``framing``). The first item
+of the array is the frame's name. Requests carry a number that their answer repeats, so many can
+be under way at once. Frames are not signed: the link is authenticated, and what has to last
+travels inside them as records.
+"""
+
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from bazaar_protocol import codec, limits
+from bazaar_protocol.kinds import Id, Key, Label, Text, Uint
+
+RELAY_PROTOCOL: Final = "/bazaar/relay/1"
+NODE_PROTOCOL: Final = "/bazaar/node/1"
+VERSION: Final = 1
+
+RawRecord: TypeAlias = Annotated[bytes, Meta(max_length=limits.RECORD_BYTES_MAX)]
+RawRecords: TypeAlias = Annotated[
+    tuple[RawRecord, ...], Meta(max_length=limits.RECORDS_PER_FRAME_MAX)
+]
+Sealed: TypeAlias = Annotated[bytes, Meta(max_length=limits.LETTER_BYTES_MAX)]
+Keys: TypeAlias = Annotated[tuple[Key, ...], Meta(max_length=limits.VALUES_PER_FILTER_MAX)]
+Ids: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=limits.VALUES_PER_FILTER_MAX)]
+Labels: TypeAlias = Annotated[tuple[Label, ...], Meta(max_length=limits.VALUES_PER_FILTER_MAX)]
+
+
+class _Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+class Hello(_Frame, tag="hello"):
+    """The first frame of a node: what it speaks."""
+
+    version: Uint
+    software: Label
+    features: Labels
+
+
+class Welcome(_Frame, tag="welcome"):
+    """The relay's answer: what it speaks, which store it has, and its information document."""
+
+    version: Uint
+    software: Label
+    features: Labels
+    store: Id
+    """Random name of the relay's store. Cursors of another store mean nothing in it."""
+    cursor: Uint
+    """The newest cursor."""
+    information: Annotated[bytes, Meta(max_length=16 * limits.KIB)]
+    """The information document, JSON."""
+
+
+class Publish(_Frame, tag="publish"):
+    """Please keep these records and pass them on."""
+
+    request: Uint
+    records: RawRecords
+
+
+class Published(_Frame, tag="published"):
+    """One status for each record: ``accepted``, ``duplicate``, or a prefix and a reason.
+
+    Sent only after the accepted ones are durable. Prefixes: ``malformed:`` ``signature:``
+    ``too-large:`` ``gap:`` ``fork:`` ``stale:`` ``rate-limited:`` ``blocked:`` ``pow:``
+    ``expired:`` ``storage:``.
+    """
+
+    request: Uint
+    statuses: Annotated[tuple[Text, ...], Meta(max_length=limits.RECORDS_PER_FRAME_MAX)]
+
+
+class Filter(_Frame):
+    """Which records: every part that is not empty has to match; in a part, any value does."""
+
+    kinds: Labels = ()
+    capability: Label = ""
+    """Prefix, for adverts and posts."""
+    authors: Keys = ()
+    tags: Labels = ()
+    tasks: Ids = ()
+    to: Keys = ()
+    """Addressed to one of these: the relay derives the addressees of a record (protocol.md)."""
+
+
+class Subscribe(_Frame, tag="subscribe"):
+    """Send me what matches any of these, from ``since`` on. It replaces the link's earlier one."""
+
+    request: Uint
+    filters: Annotated[
+        tuple[Filter, ...], Meta(max_length=limits.FILTERS_PER_SUBSCRIPTION_MAX)
+    ]
+    since: Uint
+    """The last cursor that the subscriber has dealt with; 0 for all there is."""
+
+
+class Event(_Frame, tag="event"):
+    """A record that matches. The same bytes go to every subscriber."""
+
+    cursor: Uint
+    record: RawRecord
+
+
+class CaughtUp(_Frame, tag="caught-up"):
+    """Everything up to ``cursor`` was sent; what follows is new."""
+
+    request: Uint
+    cursor: Uint
+
+
+class Lagged(_Frame, tag="lagged"):
+    """You read too slowly. The relay goes on from ``cursor``, out of its store."""
+
+    cursor: Uint
+
+
+class Query(_Frame, tag="query"):
+    """Which adverts offer this? Ranked by how well the words fit, never by trust."""
+
+    request: Uint
+    capability: Label
+    """Prefix; empty for any."""
+    words: Annotated[str, Meta(max_length=limits.QUERY_CHARS_MAX)]
+    after: Label
+    """Where the page before ended; empty for the first."""
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)]
+
+
+class Adverts(_Frame, tag="adverts"):
+    """A page of adverts, best first."""
+
+    request: Uint
+    records: RawRecords
+    next: Label
+    """For ``Query.after``; empty when this is the last page."""
+
+
+class GetLog(_Frame, tag="log"):
+    """Entries ``first`` to ``last`` of an author's log, as a chain segment."""
+
+    request: Uint
+    author: Key
+    first: Uint
+    last: Uint
+
+
+class GetHead(_Frame, tag="head"):
+    """The newest entry of an author's log."""
+
+    request: Uint
+    author: Key
+
+
+class GetTask(_Frame, tag="task"):
+    """All records of one task, in the order in which the relay accepted them."""
+
+    request: Uint
+    task: Id
+    after: Uint
+    """Cursor of the last one known."""
+
+
+class Segment(_Frame, tag="segment"):
+    """Records in order; cut where the frame is full, so ask again from there."""
+
+    request: Uint
+    records: RawRecords
+    cursor: Uint
+    """Of the last one (for ``task``), else 0."""
+    more: bool
+
+
+class Claim(_Frame, tag="claim"):
+    """Give me this task; for posts that name the relay as their sequencer."""
+
+    request: Uint
+    task: Id
+
+
+class Claimed(_Frame, tag="claimed"):
+    """The relay's award of the task."""
+
+    request: Uint
+    record: RawRecord
+
+
+class Mail(_Frame, tag="mail"):
+    """Keep this sealed letter for ``to`` until it collects it."""
+
+    request: Uint
+    to: Key
+    sealed: Sealed
+
+
+class Mailed(_Frame, tag="mailed"):
+    """The letter is durable."""
+
+    request: Uint
+
+
+class Letter(_Frame, tag="letter"):
+    """A letter for you; sent when it comes and, until you collect it, at each subscription."""
+
+    number: Uint
+    sealed: Sealed
+
+
+class Collect(_Frame, tag="collect"):
+    """I have these letters: forget them."""
+
+    request: Uint
+    numbers: Annotated[tuple[Uint, ...], Meta(max_length=limits.LETTERS_PER_AGENT_MAX)]
+
+
+class Collected(_Frame, tag="collected"):
+    """They are forgotten."""
+
+    request: Uint
+
+
+class Fetch(_Frame, tag="fetch"):
+    """Between nodes: part of the input or result of a task, named by its hash."""
+
+    request: Uint
+    task: Id
+    hash: Id
+    offset: Uint
+
+
+class Chunk(_Frame, tag="chunk"):
+    """The bytes from ``offset`` on, as many as fit; ``size`` is that of the whole."""
+
+    request: Uint
+    offset: Uint
+    size: Uint
+    data: Annotated[bytes, Meta(max_length=limits.CHUNK_BYTES)]
+
+
+class Ping(_Frame, tag="ping"):
+    """Are you there?"""
+
+    request: Uint
+
+
+class Pong(_Frame, tag="pong"):
+    """Yes."""
+
+    request: Uint
+
+
+class Error(_Frame, tag="error"):
+    """The request cannot be met: a machine-readable ``code`` and a reason for people."""
+
+    request: Uint
+    """0 when it is about the link, which is then closed."""
+    code: Label
+    reason: Text
+
+
+ToRelay: TypeAlias = (
+    Hello | Publish | Subscribe | Query | GetLog | GetHead | GetTask | Claim | Mail | Collect
+    | Ping
+)  # fmt: skip
+FromRelay: TypeAlias = (
+    Welcome | Published | Event | CaughtUp | Lagged | Adverts | Segment | Claimed | Mailed
+    | Letter | Collected | Pong | Error
+)  # fmt: skip
+BetweenNodes: TypeAlias = Hello | Fetch | Chunk | Ping | Pong | Error
+Frame: TypeAlias = ToRelay | FromRelay | BetweenNodes
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Encode ``frame`` without its length."""
+    return codec.encode(frame)
+
+
+def decode_to_relay(body: bytes) -> ToRelay:
+    """Read what a node sent to a relay.
+
+    Raises:
+        MalformedRecord: It is no such frame.
+
+    """
+    return codec.decode(body, _TO_RELAY, bytes_max=limits.FRAME_BYTES_MAX)
+
+
+def decode_from_relay(body: bytes) -> FromRelay:
+    """Read what a relay sent to a node.
+
+    Raises:
+        MalformedRecord: It is no such frame.
+
+    """
+    return codec.decode(body, _FROM_RELAY, bytes_max=limits.FRAME_BYTES_MAX)
+
+
+def decode_between_nodes(body: bytes) -> BetweenNodes:
+    """Read what a node sent to another node.
+
+    Raises:
+        MalformedRecord: It is no such frame.
+
+    """
+    return codec.decode(body, _BETWEEN_NODES, bytes_max=limits.FRAME_BYTES_MAX)
+
+
+_TO_RELAY: Final = msgspec.msgpack.Decoder(ToRelay)
+_FROM_RELAY: Final = msgspec.msgpack.Decoder(FromRelay)
+_BETWEEN_NODES: Final = msgspec.msgpack.Decoder(BetweenNodes)
