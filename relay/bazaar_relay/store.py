@@ -1,0 +1,128 @@
+"""What a relay keeps, and the promise under which it keeps it.
+
+Two implementations pass one test suite: ``MemoryStore`` forgets, for simulations and tests;
+``SqliteStore`` is the embedded default.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bazaar_protocol.frames import Filter
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.log import Head
+from bazaar_protocol.records import Record, RecordId
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A verified record that the relay decided to keep."""
+
+    record: Record
+    audience: tuple[AgentId, ...]
+    """Whom it is addressed to; what ``Filter.to`` matches."""
+    expires_ms: int | None = None
+    """When it may be forgotten; None for never (logged kinds and proofs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewLetter:
+    """A sealed letter to keep until its addressee collects it."""
+
+    to: AgentId
+    sealed: bytes
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction makes durable, all or nothing."""
+
+    records: Sequence[NewRecord] = ()
+    routes: Sequence[tuple[RecordId, AgentId]] = ()
+    """Further addressees of records that are kept already (a post offered to one more worker)."""
+    letters: Sequence[NewLetter] = ()
+    collected: Sequence[tuple[AgentId, int]] = ()
+    """Letters to forget: whose, and their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record at its place in the relay's order of arrival."""
+
+    cursor: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of a batch."""
+
+    cursors: Sequence[int | None]
+    """For each record its new cursor, or None when it was there already."""
+    routes: Sequence[Stored]
+    """For each route the record again, at the cursor under which the new addressee finds it."""
+    letters: Sequence[int]
+    """The numbers that the letters got."""
+
+
+class Store(Protocol):
+    """Records in order of arrival, the heads of logs, and letters.
+
+    Once ``commit`` has returned, what it was given survives a power cut. Reads see everything
+    that was committed before they began. Every method may raise ``StorageError``; a failed
+    ``commit`` has kept nothing at all.
+    """
+
+    name: bytes
+    """32 random bytes drawn when the store was made: cursors mean nothing in another store."""
+
+    async def commit(self, batch: Batch) -> Kept:
+        """Keep a batch in one transaction; duplicates of kept records are left out, not errors."""
+        ...
+
+    async def cursor(self) -> int:
+        """Return the newest cursor; 0 for an empty store."""
+        ...
+
+    async def heads(self, authors: Sequence[AgentId]) -> Mapping[AgentId, Head]:
+        """Return the newest log entry of each author that has one."""
+        ...
+
+    async def get(self, record: RecordId) -> bytes | None:
+        """Return one record."""
+        ...
+
+    async def scan(
+        self, filters: Sequence[Filter], *, after: int, limit: int
+    ) -> tuple[list[Stored], int]:
+        """Return up to ``limit`` matches of any filter beyond ``after``, in order of cursors.
+
+        The second value is the cursor up to which nothing else matches: go on from there. It is
+        the newest cursor when the scan reached the end.
+        """
+        ...
+
+    async def log(self, author: AgentId, *, first: int, last: int, limit: int) -> list[bytes]:
+        """Return consecutive log entries of ``author``, oldest first."""
+        ...
+
+    async def task(self, task: RecordId, *, after: int, limit: int) -> list[Stored]:
+        """Return the post and every record about it, in order of cursors."""
+        ...
+
+    async def unexpired(self, kind: str, *, now_ms: int, after: int, limit: int) -> list[Stored]:
+        """Return records of ``kind`` that have not expired, in order of cursors: for start-up."""
+        ...
+
+    async def letters(self, agent: AgentId) -> list[tuple[int, bytes]]:
+        """Return the letters that wait for ``agent``: number and sealed bytes, oldest first."""
+        ...
+
+    async def forget(self, *, now_ms: int) -> int:
+        """Delete expired records and letters, a bounded number at a time; return how many."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun."""
+        ...
