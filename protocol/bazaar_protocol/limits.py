@@ -68,3 +68,9 @@ CONNECTIONS_MAX: Final = 4096
 STREAMS_PER_CONNECTION_MAX: Final = 16
 DIAL_TIMEOUT_S: Final = 8.0
 REQUEST_TIMEOUT_S: Final = 10.0
+
+# Key files: what one may ask of us before its passphrase is known to be right.
+KEY_FILE_BYTES_MAX: Final = 8 * KIB
+SCRYPT_N_MAX: Final = 2**20
+SCRYPT_R_MAX: Final = 16
+SCRYPT_P_MAX: Final = 4
