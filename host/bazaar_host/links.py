@@ -1,6 +1,6 @@
 """The contract of a link between two programs, whatever carries it.
 
-``memory.py`` carries it within one event loop, ``libp2p_transport.py`` over a network. Both pass
+``memory.py`` carries it within one event loop, ``bridge.py`` over a network. Both pass
 the same tests, so whoever codes against these two protocols need not know which one it got.
 """
 

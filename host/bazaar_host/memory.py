@@ -41,22 +41,24 @@ class MemoryNetwork:
         transport = MemoryTransport(self, keys.agent, protocols, on_link)
         try:
             for address in listen:
-                self._bind(address, transport)
+                self.bind(address, transport)
             yield transport
         finally:
             await transport.close()
 
-    def _bind(self, address: str, transport: "MemoryTransport") -> None:
+    def bind(self, address: str, transport: "MemoryTransport") -> None:
+        """Let ``transport`` listen on ``address``."""
         if address in self._listening:
             raise AddressInUse(f"another transport listens on {address}")
         self._listening[address] = transport
         transport.addresses.append(f"{address}/p2p/{to_peer_id(transport.agent)}")
 
-    def _unbind(self, transport: "MemoryTransport") -> None:
+    def unbind(self, transport: "MemoryTransport") -> None:
+        """Let ``transport`` listen nowhere any more."""
         for address in [key for key, value in self._listening.items() if value is transport]:
             del self._listening[address]
 
-    def _find(self, peer: AgentId | None, address: str, protocol: str) -> "MemoryTransport | str":
+    def find(self, peer: AgentId | None, address: str, protocol: str) -> "MemoryTransport | str":
         """Return who listens at ``address``, or why it is of no use."""
         place, _, peer_id = address.partition("/p2p/")
         try:
@@ -99,7 +101,7 @@ class MemoryTransport:
         await asyncio.sleep(0)  # a real dial lets others run, so this one does too
         failures: list[str] = []
         for address in addresses:
-            found = self._network._find(peer, address, protocol)
+            found = self._network.find(peer, address, protocol)
             if isinstance(found, MemoryTransport) and not self._is_closed:
                 return self._connect(found, protocol)
             failures.append(f"{address}: {'we are closed' if self._is_closed else found}")
@@ -108,19 +110,24 @@ class MemoryTransport:
     async def close(self) -> None:
         """End every link and stop listening."""
         self._is_closed = True
-        self._network._unbind(self)
+        self._network.unbind(self)
         for link in list(self._links):
             link.close()
         await asyncio.sleep(0)
 
     def _connect(self, other: "MemoryTransport", protocol: str) -> "MemoryLink":
-        ours = MemoryLink(self._network, self, protocol, inbound=False)
-        theirs = MemoryLink(self._network, other, protocol, inbound=True)
+        ours = MemoryLink(self._network, self._links, protocol, inbound=False)
+        theirs = other.accept(protocol)
         ours.join(theirs, other.agent)
         theirs.join(ours, self.agent)
-        # Called later and not here, so that what goes wrong there does not reach the dialer.
-        asyncio.get_running_loop().call_soon(other._on_link, theirs)
         return ours
+
+    def accept(self, protocol: str) -> "MemoryLink":
+        """Make our end of a link that another transport dials."""
+        link = MemoryLink(self._network, self._links, protocol, inbound=True)
+        # Called later and not here, so that what goes wrong there does not reach the dialer.
+        asyncio.get_running_loop().call_soon(self._on_link, link)
+        return link
 
 
 class MemoryLink:
@@ -130,20 +137,25 @@ class MemoryLink:
     _other: Self
 
     def __init__(
-        self, network: MemoryNetwork, owner: MemoryTransport, protocol: str, *, inbound: bool
+        self,
+        network: MemoryNetwork,
+        siblings: "set[MemoryLink]",
+        protocol: str,
+        *,
+        inbound: bool,
     ) -> None:
         self.address = "memory"
         self.protocol = protocol
         self.inbound = inbound
         self.frames_received = 0
         self.bytes_received = 0
+        self.inbox = Inbox(lambda _frames, _bytes: self._other.flow())
         self._network = network
-        self._siblings = owner._links
+        self._siblings = siblings
         self._gate = SendGate()
         self._queue: deque[bytes] = deque()
         self._splitter = Splitter()
         self._closed = asyncio.Event()
-        self._inbox = Inbox(lambda _frames, _bytes: self._other._flow())
 
     def join(self, other: Self, peer: AgentId) -> None:
         """Make ``other`` the far end, which belongs to ``peer``."""
@@ -166,46 +178,51 @@ class MemoryLink:
 
     async def receive(self) -> list[bytes]:
         """Wait for frames and return all that have arrived."""
-        return await self._inbox.take()
+        return await self.inbox.take()
 
     def close(self) -> None:
         """End the link at both ends, after what is queued."""
         while self._queue and not self._closed.is_set():
-            self._deliver(self._queue.popleft())
-        self._end(discard=True)
-        self._other._end(discard=False)
+            self._other.arrive(self._queue.popleft())
+        self.end(discard=True)
+        self._other.end(discard=False)
 
     async def wait_closed(self) -> None:
         """Wait until the link has ended."""
         await self._closed.wait()
 
+    # For the other end.
+
+    def flow(self) -> None:
+        """Hand over what is queued, as far as the other end has room."""
+        while self._queue and self._other.inbox.has_room:
+            frames = self._queue.popleft()
+            self._gate.remove(len(frames))
+            self._other.arrive(frames)
+
+    def arrive(self, frames: bytes) -> None:
+        """Take in what the other end hands over."""
+        try:
+            bodies = self._splitter.feed(frames)
+        except TooLarge:  # a real link learns of it as of any other end: the peer hangs up
+            self.end(discard=False)
+            self._other.end(discard=False)
+            return
+        self.frames_received += len(bodies)
+        self.bytes_received += len(frames)
+        self._network.frames += len(bodies)
+        self._network.bytes += len(frames)
+        self.inbox.put(bodies)
+
+    def end(self, *, discard: bool) -> None:
+        """Note that the link is gone."""
+        self._queue.clear()
+        self._gate.end()
+        self.inbox.end(discard=discard)
+        self._siblings.discard(self)
+        self._closed.set()
+
     def _enqueue(self, frames: bytes) -> None:
         self._queue.append(frames)
         self._gate.add(len(frames))
-        self._flow()
-
-    def _flow(self) -> None:
-        while self._queue and self._other._inbox.has_room:
-            frames = self._queue.popleft()
-            self._gate.remove(len(frames))
-            self._deliver(frames)
-
-    def _deliver(self, frames: bytes) -> None:
-        try:
-            bodies = self._other._splitter.feed(frames)
-        except TooLarge:  # a real link learns of it as of any other end: the peer hangs up
-            self._end(discard=False)
-            self._other._end(discard=False)
-            return
-        self._other.frames_received += len(bodies)
-        self._other.bytes_received += len(frames)
-        self._network.frames += len(bodies)
-        self._network.bytes += len(frames)
-        self._other._inbox.put(bodies)
-
-    def _end(self, *, discard: bool) -> None:
-        self._queue.clear()
-        self._gate.end()
-        self._inbox.end(discard=discard)
-        self._siblings.discard(self)
-        self._closed.set()
+        self.flow()

@@ -1,0 +1,83 @@
+"""The multiaddrs that we can listen on and dial: ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT[/p2p/ID]``.
+
+Peers advertise them, so parsing is strict: what does not fit is refused before a socket is opened.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+from bazaar_protocol import limits
+from bazaar_protocol.errors import ConfigError
+from bazaar_protocol.identity import AgentId, parse_agent, to_peer_id
+
+_PORT_MAX: Final = 65_535
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+_NAMES: Final = ("dns", "dns4", "dns6")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a program listens, and perhaps who it has to be."""
+
+    host: str
+    port: int
+    peer: AgentId | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a multiaddr.
+
+        Raises:
+            ConfigError: It is not one that we can use.
+
+        """
+        if len(text) > limits.ADDRESS_CHARS_MAX:
+            raise ConfigError(f"an address has at most {limits.ADDRESS_CHARS_MAX} characters")
+        match text.split("/"):
+            case ["", kind, host, "tcp", port]:
+                return cls(_host(kind, host), _port(port))
+            case ["", kind, host, "tcp", port, "p2p", peer]:
+                return cls(_host(kind, host), _port(port), parse_agent(peer))
+            case _:
+                raise ConfigError(
+                    f"not an address like /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…: {text!r}"
+                )
+
+    def __str__(self) -> str:
+        kind = "ip6" if ":" in self.host else "ip4" if _is_ip(self.host) else "dns"
+        suffix = "" if self.peer is None else f"/p2p/{to_peer_id(self.peer)}"
+        return f"/{kind}/{self.host}/tcp/{self.port}{suffix}"
+
+
+def _host(kind: str, host: str) -> str:
+    try:
+        match kind:
+            case "ip4":
+                return str(ipaddress.IPv4Address(host))
+            case "ip6":
+                return str(ipaddress.IPv6Address(host))
+            case _ if kind in _NAMES and _HOST_NAME.fullmatch(host):
+                return host
+            case _:
+                raise ConfigError(f"not a host that we can dial: /{kind}/{host}")
+    except ValueError as error:
+        raise ConfigError(f"not an {kind} address: {host!r}") from error
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_PORT_MAX)):
+        raise ConfigError(f"not a port: {text!r}")
+    port = int(text)
+    if port > _PORT_MAX:
+        raise ConfigError(f"a port is at most {_PORT_MAX}, not {port}")
+    return port
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
