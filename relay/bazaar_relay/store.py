@@ -60,8 +60,12 @@ class Kept:
 
     cursors: Sequence[int | None]
     """For each record its new cursor, or None when it was there already."""
-    routes: Sequence[Stored]
-    """For each route the record again, at the cursor under which the new addressee finds it."""
+    routes: Sequence[Stored | None]
+    """For each route the record again, at the cursor under which the addressee finds it.
+
+    That is its earlier one when the record was addressed to it already; None when the record is
+    not kept (any more).
+    """
     letters: Sequence[int]
     """The numbers that the letters got."""
 
