@@ -182,14 +182,9 @@ def _migrate(db: sqlite3.Connection, *, path: Path, migrations: Sequence[str]) -
             f"its schema is number {version}, this program knows {len(migrations)}"
         )
     for number, script in enumerate(migrations[version:], start=version + 1):
-        try:
-            # executescript would commit a transaction that was begun outside the script.
-            db.executescript(
-                f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};\nCOMMIT;"
-            )
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+        # executescript would commit a transaction that was begun outside the script. When it fails,
+        # the connection is closed, and that rolls back.
+        db.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};\nCOMMIT;")
 
 
 def _read(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:

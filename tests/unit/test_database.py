@@ -183,10 +183,10 @@ async def test_the_reader_cannot_write_and_keeps_no_transaction(path: Path) -> N
 
 
 async def test_a_second_open_in_this_process_is_refused(path: Path) -> None:
-    link = path.parent.parent / "link"
+    link = path.parent.parent / "link.db"
     async with Database.open(path, MIGRATIONS) as database:
-        link.symlink_to(path.parent)
-        for way in (path, link / path.name):
+        link.symlink_to(path)
+        for way in (path, link):
             with pytest.raises(StorageError, match=f"in use by process {os.getpid()}"):
                 async with Database.open(way, MIGRATIONS):
                     pass
