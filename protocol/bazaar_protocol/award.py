@@ -4,8 +4,10 @@ The score of a bid is a weighted sum over the bids considered, with the weights 
 rule, in whole numbers so that it comes out the same everywhere (a linear multi-attribute auction,
 Bichler 2000):
 
-    cheapness = 10000 * (ceiling - price) / ceiling        speed = 10000 * fastest / eta
-    score     = w_price * cheapness + w_eta * speed + w_confidence * confidence + w_standing * standing
+    cheapness = 10000 * (ceiling - price) // max(ceiling, 1)
+    speed     = 10000 * fastest // max(eta, 1)          fastest = min(max(eta, 1)) of the bids
+    score     = w_price * cheapness + w_eta * speed + w_confidence * confidence
+              + w_standing * standing
 
 Equal scores go to the lower price, then to the smaller bid id.
 """
@@ -18,7 +20,7 @@ from typing import Final
 from bazaar_protocol import codec
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Bid, BidTerms, Lease, Post, Rule
+from bazaar_protocol.kinds import Acceptance, Award, Bid, BidTerms, Input, Lease, Post, Rule
 from bazaar_protocol.records import RecordId
 
 SCALE: Final = 10_000
@@ -94,14 +96,68 @@ def check_post(post: Post, poster: AgentId) -> None:
         raise MalformedRecord("nobody posts a task to themselves")
     if post.mode != "claim" and post.sequencer != poster:
         raise MalformedRecord("only a claim has another sequencer than its poster")
-    if post.input.data is not None:
-        if post.input.private:
-            raise MalformedRecord("a private input is not inline")
-        if len(post.input.data) != post.input.size:
-            raise MalformedRecord("the inline input has another size than stated")
-        if sha256(post.input.data).digest() != post.input.hash:
-            raise MalformedRecord("the inline input has another hash than stated")
-    if (post.acceptance.method == "evaluator") != (post.acceptance.evaluator is not None):
+    if post.mode == "auction" and post.bid_window_ms >= post.expires_in_ms:
+        raise MalformedRecord("an auction expires after its bid window, not before")
+    _check_input(post.input)
+    _check_acceptance(post.acceptance)
+
+
+def _check_input(given: Input) -> None:
+    if given.data is None:
+        return
+    if given.private:
+        raise MalformedRecord("a private input is not inline")
+    if len(given.data) != given.size:
+        raise MalformedRecord("the inline input has another size than stated")
+    if sha256(given.data).digest() != given.hash:
+        raise MalformedRecord("the inline input has another hash than stated")
+
+
+def _check_acceptance(acceptance: Acceptance) -> None:
+    if (acceptance.method == "evaluator") != (acceptance.evaluator is not None):
         raise MalformedRecord("an evaluator is named for that method of acceptance alone")
-    if (post.acceptance.method == "hash") != (len(post.acceptance.expected) == len(post.input.hash)):
+    if (acceptance.method == "hash") != bool(acceptance.expected):
         raise MalformedRecord("the expected hash goes with that method of acceptance alone")
+
+
+def check_bid(post: Post, bid: Bid) -> None:
+    """Check what the types cannot say about a bid.
+
+    Raises:
+        MalformedRecord: Its terms are both open and sealed, or not what the post asks for.
+
+    """
+    if bid.terms is not None and (bid.sealed or bid.commitment):
+        raise MalformedRecord("the terms of a bid are open or sealed, not both")
+    if bool(bid.sealed) != bool(bid.commitment):
+        raise MalformedRecord("sealed terms come with their commitment, and only they")
+    if post.mode == "auction" and post.sealed != bool(bid.sealed):
+        how = "sealed" if post.sealed else "open"
+        raise MalformedRecord(f"the terms of a bid for this task are {how}")
+    if post.mode == "auction" and not post.sealed and bid.terms is None:
+        raise MalformedRecord("a bid for this task states its terms")
+
+
+def check_award(post: Post, award: Award) -> None:
+    """Check that an award keeps to the post, as far as the two alone can tell.
+
+    Raises:
+        MalformedRecord: It does not.
+
+    """
+    if award.terms != terms_hash(award.task, award.bid, award.price, award.lease):
+        raise MalformedRecord("its terms are not what it hashes")
+    if award.lease != post.lease:
+        raise MalformedRecord("its lease is not that of the post")
+    if award.price > post.price:
+        raise MalformedRecord("its price is above that of the post")
+    if post.mode == "claim" and award.price != post.price:
+        raise MalformedRecord("a claim pays the price of the post")
+    if post.worker not in {None, award.worker}:
+        raise MalformedRecord("the post names another worker")
+    if post.mode == "direct" and award.bid:
+        raise MalformedRecord("there are no bids for a direct task")
+    if post.mode == "auction" and not award.bid:
+        raise MalformedRecord("an auction is won by a bid")
+    if award.considered and award.bid not in {one.bid for one in award.considered}:
+        raise MalformedRecord("the winner is not among the bids considered")

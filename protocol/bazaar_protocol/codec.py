@@ -13,12 +13,22 @@ from bazaar_protocol.errors import MalformedRecord, TooLarge
 
 T = TypeVar("T")
 
+_REASON_CHARS_MAX: Final = 160
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
 def encode(value: object) -> bytes:
-    """Encode ``value`` in the canonical form."""
-    return _encoder.encode(value)
+    """Encode ``value`` in the canonical form.
+
+    Raises:
+        MalformedRecord: A text in it is no Unicode (half of a surrogate pair), or an integer has
+            more than 64 bits.
+
+    """
+    try:
+        return _encoder.encode(value)
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise MalformedRecord(_tell(error)) from error
 
 
 def decode(
@@ -40,8 +50,14 @@ def decode(
         value = decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # msgspec does not wrap the last two; uncaught, any stranger could stop this process.
-        raise MalformedRecord(str(error)) from error
+        raise MalformedRecord(_tell(error)) from error
     # One value, one encoding: otherwise the same record could travel under two ids.
     if _encoder.encode(value) != raw:
         raise MalformedRecord("not the canonical encoding")
     return value
+
+
+def _tell(error: Exception) -> str:
+    """Say what is wrong in one short line: msgspec quotes the stranger's text, of any length."""
+    text = str(error)[:_REASON_CHARS_MAX]
+    return "".join(char if char.isprintable() else "?" for char in text)

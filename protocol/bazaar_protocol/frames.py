@@ -32,7 +32,7 @@ class _Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     pass
 
 
-class Hello(_Frame, tag="hello"):
+class Hello(_Frame, frozen=True, tag="hello"):
     """The first frame of a node: what it speaks."""
 
     version: Uint
@@ -40,7 +40,7 @@ class Hello(_Frame, tag="hello"):
     features: Labels
 
 
-class Welcome(_Frame, tag="welcome"):
+class Welcome(_Frame, frozen=True, tag="welcome"):
     """The relay's answer: what it speaks, which store it has, and its information document."""
 
     version: Uint
@@ -54,14 +54,14 @@ class Welcome(_Frame, tag="welcome"):
     """The information document, JSON."""
 
 
-class Publish(_Frame, tag="publish"):
+class Publish(_Frame, frozen=True, tag="publish"):
     """Please keep these records and pass them on."""
 
     request: Uint
     records: RawRecords
 
 
-class Published(_Frame, tag="published"):
+class Published(_Frame, frozen=True, tag="published"):
     """One status for each record: ``accepted``, ``duplicate``, or a prefix and a reason.
 
     Sent only after the accepted ones are durable. Prefixes: ``malformed:`` ``signature:``
@@ -73,7 +73,7 @@ class Published(_Frame, tag="published"):
     statuses: Annotated[tuple[Text, ...], Meta(max_length=limits.RECORDS_PER_FRAME_MAX)]
 
 
-class Filter(_Frame):
+class Filter(_Frame, frozen=True):
     """Which records: every part that is not empty has to match; in a part, any value does."""
 
     kinds: Labels = ()
@@ -86,38 +86,36 @@ class Filter(_Frame):
     """Addressed to one of these: the relay derives the addressees of a record (protocol.md)."""
 
 
-class Subscribe(_Frame, tag="subscribe"):
+class Subscribe(_Frame, frozen=True, tag="subscribe"):
     """Send me what matches any of these, from ``since`` on. It replaces the link's earlier one."""
 
     request: Uint
-    filters: Annotated[
-        tuple[Filter, ...], Meta(max_length=limits.FILTERS_PER_SUBSCRIPTION_MAX)
-    ]
+    filters: Annotated[tuple[Filter, ...], Meta(max_length=limits.FILTERS_PER_SUBSCRIPTION_MAX)]
     since: Uint
     """The last cursor that the subscriber has dealt with; 0 for all there is."""
 
 
-class Event(_Frame, tag="event"):
+class Event(_Frame, frozen=True, tag="event"):
     """A record that matches. The same bytes go to every subscriber."""
 
     cursor: Uint
     record: RawRecord
 
 
-class CaughtUp(_Frame, tag="caught-up"):
+class CaughtUp(_Frame, frozen=True, tag="caught-up"):
     """Everything up to ``cursor`` was sent; what follows is new."""
 
     request: Uint
     cursor: Uint
 
 
-class Lagged(_Frame, tag="lagged"):
+class Lagged(_Frame, frozen=True, tag="lagged"):
     """You read too slowly. The relay goes on from ``cursor``, out of its store."""
 
     cursor: Uint
 
 
-class Query(_Frame, tag="query"):
+class Query(_Frame, frozen=True, tag="query"):
     """Which adverts offer this? Ranked by how well the words fit, never by trust."""
 
     request: Uint
@@ -129,7 +127,7 @@ class Query(_Frame, tag="query"):
     limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)]
 
 
-class Adverts(_Frame, tag="adverts"):
+class Adverts(_Frame, frozen=True, tag="adverts"):
     """A page of adverts, best first."""
 
     request: Uint
@@ -138,7 +136,7 @@ class Adverts(_Frame, tag="adverts"):
     """For ``Query.after``; empty when this is the last page."""
 
 
-class GetLog(_Frame, tag="log"):
+class GetLog(_Frame, frozen=True, tag="log"):
     """Entries ``first`` to ``last`` of an author's log, as a chain segment."""
 
     request: Uint
@@ -147,14 +145,14 @@ class GetLog(_Frame, tag="log"):
     last: Uint
 
 
-class GetHead(_Frame, tag="head"):
+class GetHead(_Frame, frozen=True, tag="head"):
     """The newest entry of an author's log."""
 
     request: Uint
     author: Key
 
 
-class GetTask(_Frame, tag="task"):
+class GetTask(_Frame, frozen=True, tag="task"):
     """All records of one task, in the order in which the relay accepted them."""
 
     request: Uint
@@ -163,7 +161,7 @@ class GetTask(_Frame, tag="task"):
     """Cursor of the last one known."""
 
 
-class Segment(_Frame, tag="segment"):
+class Segment(_Frame, frozen=True, tag="segment"):
     """Records in order; cut where the frame is full, so ask again from there."""
 
     request: Uint
@@ -173,21 +171,21 @@ class Segment(_Frame, tag="segment"):
     more: bool
 
 
-class Claim(_Frame, tag="claim"):
+class Claim(_Frame, frozen=True, tag="claim"):
     """Give me this task; for posts that name the relay as their sequencer."""
 
     request: Uint
     task: Id
 
 
-class Claimed(_Frame, tag="claimed"):
+class Claimed(_Frame, frozen=True, tag="claimed"):
     """The relay's award of the task."""
 
     request: Uint
     record: RawRecord
 
 
-class Mail(_Frame, tag="mail"):
+class Mail(_Frame, frozen=True, tag="mail"):
     """Keep this sealed letter for ``to`` until it collects it."""
 
     request: Uint
@@ -195,33 +193,33 @@ class Mail(_Frame, tag="mail"):
     sealed: Sealed
 
 
-class Mailed(_Frame, tag="mailed"):
+class Mailed(_Frame, frozen=True, tag="mailed"):
     """The letter is durable."""
 
     request: Uint
 
 
-class Letter(_Frame, tag="letter"):
+class Letter(_Frame, frozen=True, tag="letter"):
     """A letter for you; sent when it comes and, until you collect it, at each subscription."""
 
     number: Uint
     sealed: Sealed
 
 
-class Collect(_Frame, tag="collect"):
+class Collect(_Frame, frozen=True, tag="collect"):
     """I have these letters: forget them."""
 
     request: Uint
     numbers: Annotated[tuple[Uint, ...], Meta(max_length=limits.LETTERS_PER_AGENT_MAX)]
 
 
-class Collected(_Frame, tag="collected"):
+class Collected(_Frame, frozen=True, tag="collected"):
     """They are forgotten."""
 
     request: Uint
 
 
-class Fetch(_Frame, tag="fetch"):
+class Fetch(_Frame, frozen=True, tag="fetch"):
     """Between nodes: part of the input or result of a task, named by its hash."""
 
     request: Uint
@@ -230,7 +228,7 @@ class Fetch(_Frame, tag="fetch"):
     offset: Uint
 
 
-class Chunk(_Frame, tag="chunk"):
+class Chunk(_Frame, frozen=True, tag="chunk"):
     """The bytes from ``offset`` on, as many as fit; ``size`` is that of the whole."""
 
     request: Uint
@@ -239,19 +237,19 @@ class Chunk(_Frame, tag="chunk"):
     data: Annotated[bytes, Meta(max_length=limits.CHUNK_BYTES)]
 
 
-class Ping(_Frame, tag="ping"):
-    """Are you there?"""
+class Ping(_Frame, frozen=True, tag="ping"):
+    """Ask whether the other side is there."""
 
     request: Uint
 
 
-class Pong(_Frame, tag="pong"):
-    """Yes."""
+class Pong(_Frame, frozen=True, tag="pong"):
+    """Say that it is."""
 
     request: Uint
 
 
-class Error(_Frame, tag="error"):
+class Error(_Frame, frozen=True, tag="error"):
     """The request cannot be met: a machine-readable ``code`` and a reason for people."""
 
     request: Uint
@@ -307,6 +305,6 @@ def decode_between_nodes(body: bytes) -> BetweenNodes:
     return codec.decode(body, _BETWEEN_NODES, bytes_max=limits.FRAME_BYTES_MAX)
 
 
-_TO_RELAY: Final = msgspec.msgpack.Decoder(ToRelay)
-_FROM_RELAY: Final = msgspec.msgpack.Decoder(FromRelay)
-_BETWEEN_NODES: Final = msgspec.msgpack.Decoder(BetweenNodes)
+_TO_RELAY: Final[msgspec.msgpack.Decoder[ToRelay]] = msgspec.msgpack.Decoder(ToRelay)
+_FROM_RELAY: Final[msgspec.msgpack.Decoder[FromRelay]] = msgspec.msgpack.Decoder(FromRelay)
+_BETWEEN_NODES: Final[msgspec.msgpack.Decoder[BetweenNodes]] = msgspec.msgpack.Decoder(BetweenNodes)

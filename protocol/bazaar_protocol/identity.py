@@ -21,6 +21,7 @@ SIGNATURE_BYTES: Final = 64
 _MULTICODEC_ED25519: Final = b"\xed\x01"
 _PEER_ID_PREFIX: Final = bytes.fromhex("002408011220")
 _DID_PREFIX: Final = "did:key:z"
+_TEXT_CHARS_MAX: Final = 128
 
 
 class Keypair:
@@ -64,6 +65,8 @@ def verify(author: bytes, domain: bytes, message: bytes, signature: bytes) -> No
     """
     if len(signature) != SIGNATURE_BYTES:  # else part of the message would count as signature
         raise BadSignature(f"a signature has {SIGNATURE_BYTES} bytes, not {len(signature)}")
+    if len(author) != AGENT_ID_BYTES:  # libsodium would read on behind a shorter one
+        raise BadSignature(f"a public key has {AGENT_ID_BYTES} bytes, not {len(author)}")
     try:
         sodium.crypto_sign_open(signature + domain + message, author)
     except (BadSignatureError, ValueError) as error:
@@ -88,13 +91,23 @@ def parse_agent(text: str) -> AgentId:
 
     """
     try:
-        if text.startswith(_DID_PREFIX):
-            return _strip(base58.b58decode(text.removeprefix(_DID_PREFIX)), _MULTICODEC_ED25519)
-        if len(text) == 2 * AGENT_ID_BYTES:
-            return AgentId(bytes.fromhex(text))
-        return _strip(base58.b58decode(text), _PEER_ID_PREFIX)
+        agent = _read_agent(text)
     except ValueError as error:
         raise ConfigError(f"not an agent's identity: {text[:80]!r} ({error})") from error
+    # Each identity has one spelling in each form: base58 and hex allow spaces here and there.
+    if text not in {to_did(agent), to_peer_id(agent)} and text.lower() != agent.hex():
+        raise ConfigError(f"not an agent's identity as it is written: {text[:80]!r}")
+    return agent
+
+
+def _read_agent(text: str) -> AgentId:
+    if len(text) > _TEXT_CHARS_MAX:  # base58 takes time by the square of its length
+        raise ValueError(f"{len(text)} characters are too many")
+    if text.startswith(_DID_PREFIX):
+        return _strip(base58.b58decode(text.removeprefix(_DID_PREFIX)), _MULTICODEC_ED25519)
+    if len(text) == 2 * AGENT_ID_BYTES:
+        return _strip(bytes.fromhex(text), b"")
+    return _strip(base58.b58decode(text), _PEER_ID_PREFIX)
 
 
 def _strip(raw: bytes, prefix: bytes) -> AgentId:

@@ -14,14 +14,18 @@ from bazaar_protocol.kinds import BidTerms, Id, Seq
 _Data: TypeAlias = Annotated[bytes, Meta(max_length=limits.MAILED_BYTES_MAX)]
 
 
-class TaskInput(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="input"):
+class TaskInput(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="input"
+):
     """The poster sends a private input to the worker that holds the award."""
 
     task: Id
     data: _Data
 
 
-class TaskResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="result"):
+class TaskResult(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="result"
+):
     """The worker sends a small result to the poster, beside its ``deliver``."""
 
     task: Id
@@ -29,7 +33,9 @@ class TaskResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     data: _Data
 
 
-class Renewed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="renewed"):
+class Renewed(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="renewed"
+):
     """The sequencer answers a heartbeat: the lease runs again from when that was sent."""
 
     task: Id
@@ -37,7 +43,9 @@ class Renewed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     heartbeat: Id
 
 
-class SealedTerms(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="terms"):
+class SealedTerms(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="terms"
+):
     """What a sealed bid hides."""
 
     task: Id
@@ -63,4 +71,4 @@ def decode_letter(content: bytes) -> Letter:
     return codec.decode(content, _LETTER)
 
 
-_LETTER: Final = msgspec.msgpack.Decoder(Letter)
+_LETTER: Final[msgspec.msgpack.Decoder[Letter]] = msgspec.msgpack.Decoder(Letter)

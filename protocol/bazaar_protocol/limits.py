@@ -50,7 +50,8 @@ PAGE_MAX: Final = 256
 QUERY_CHARS_MAX: Final = 256
 CHUNK_BYTES: Final = 60 * KIB
 MAILED_BYTES_MAX: Final = 32 * KIB
-LETTER_BYTES_MAX: Final = 40 * KIB
+LETTER_BYTES_MAX: Final = 40 * KIB  # sealed, as it travels
+LETTER_CONTENT_BYTES_MAX: Final = LETTER_BYTES_MAX - 256
 LETTERS_PER_AGENT_MAX: Final = 256
 LETTER_LIFETIME_MS: Final = 7 * DAY_MS
 LINK_SEND_QUEUE_BYTES_MAX: Final = MIB
@@ -68,9 +69,63 @@ CONNECTIONS_MAX: Final = 4096
 STREAMS_PER_CONNECTION_MAX: Final = 16
 DIAL_TIMEOUT_S: Final = 8.0
 REQUEST_TIMEOUT_S: Final = 10.0
+RECORDS_PER_TASK_MAX: Final = 16_384
+SESSION_QUEUE_FRAMES_MAX: Final = 1024
+SESSION_QUEUE_BYTES_MAX: Final = 2 * MIB
+PUBLISHES_UNDER_WAY_MAX: Final = 8
+PING_AFTER_S: Final = 20.0
+PONG_TIMEOUT_S: Final = 15.0
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_S_MAX: Final = 10.0
+TRANSFER_IDLE_S_MAX: Final = 30.0
+CHUNKS_UNDER_WAY_MAX: Final = 8
 
 # Key files: what one may ask of us before its passphrase is known to be right.
 KEY_FILE_BYTES_MAX: Final = 8 * KIB
 SCRYPT_N_MAX: Final = 2**20
 SCRYPT_R_MAX: Final = 16
 SCRYPT_P_MAX: Final = 4
+
+# What a stranger's schema and result may cost us, and what a program may tell.
+DOCUMENT_BYTES_MAX: Final = 8 * MIB  # the largest result that is checked against a schema
+SCHEMA_TIMEOUT_S: Final = 2.0
+SCHEMA_MEMORY_BYTES_MAX: Final = 1024 * MIB
+PROGRAM_LINE_CHARS_MAX: Final = 256
+PROGRAM_LINES_KEPT: Final = 10
+PROGRESS_INTERVAL_S: Final = 0.2
+PROGRAM_STOP_S: Final = 2.0
+ACCEPTANCE_TIMEOUT_S: Final = 300.0
+
+# The node's own API. A larger input or result than the body goes by the Python library.
+API_BODY_BYTES_MAX: Final = 64 * MIB
+API_BODIES_BYTES_MAX: Final = 256 * MIB  # of all requests together
+API_BODY_TIMEOUT_S: Final = 10.0
+API_WAIT_S_MAX: Final = 60.0
+API_PAGE_MAX: Final = 1000
+
+# What a relay holds in memory, and what one agent may ask of it.
+RECENT_IDS_MAX: Final = 2**17
+HEADS_CACHED_MAX: Final = 2**16
+TASKS_CACHED_MAX: Final = 2**13
+AGENTS_COUNTED_MAX: Final = 2**14  # token buckets, letters waiting, agents convicted
+ADVERTS_LIVE_MAX: Final = 2**17
+ADVERT_WORDS_MAX: Final = 512
+POSTS_OPEN_MAX: Final = 2**16
+POSTS_OPEN_PER_AGENT_MAX: Final = 2**13
+POSTS_EXAMINED_PER_ADVERT_MAX: Final = 1024
+ROUTES_PER_ADVERT_MAX: Final = 16
+WAKE_MS: Final = SECOND_MS  # how long a woken worker has for its claim
+RECORDS_PER_S_MAX: Final = 20_000
+CLOCK_SLACK_MS: Final = HOUR_MS  # how wrong the clock of an advert's author may be
+RECORD_RETENTION_MS: Final = 2 * RECORD_AGE_MS_MAX  # longer than a replay is accepted
+HEARTBEAT_RETENTION_MS: Final = DAY_MS
+WRITES_PER_LINK_MAX: Final = 256
+WRITE_BYTES_PER_LINK_MAX: Final = MIB
+WRITE_BYTES_MAX: Final = 64 * MIB
+RECORDS_IN_WORK_MAX: Final = 4096
+RECORDS_INLINE_MAX: Final = 7
+RECORDS_PER_JOB_MAX: Final = 256
+REPLAY_PAGE: Final = 256
+FEED_BYTES_MAX: Final = MIB  # events that wait for the end of a replay
+HELLO_TIMEOUT_S: Final = 10.0
+RELAY_STOP_S: Final = 1.5

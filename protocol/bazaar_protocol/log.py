@@ -48,16 +48,20 @@ class Head:
         return Head.of(record)
 
 
-def check_segment(raws: Sequence[bytes], after: Head | None = None) -> list[Record]:
+def check_segment(
+    raws: Sequence[bytes], after: Head | None = None, *, author: AgentId | None = None
+) -> list[Record]:
     """Check consecutive entries of one log by their links and the newest signature.
 
     Args:
         raws: The entries, oldest first.
         after: The entry that the first one must follow, when the caller knows it.
+        author: Whose log it has to be. Whoever asks for a log says whose, since another agent can
+            sign an entry that claims to follow ``after``.
 
     Raises:
         MalformedRecord: One of them is not a canonical record, or a loose one.
-        BrokenChain: They do not follow one another.
+        BrokenChain: They do not follow one another, or are of another author.
         BadSignature: The newest was not signed by the author; so none of them counts.
 
     """
@@ -75,6 +79,8 @@ def check_segment(raws: Sequence[bytes], after: Head | None = None) -> list[Reco
                 raise BrokenChain(f"entry {record.seq} does not follow entry {previous.seq}")
         elif record.seq == 0:
             raise MalformedRecord(f"a {record.kind} is in no log")
+        elif author is not None and record.author != author:
+            raise BrokenChain("these entries are of another author's log")
         elif after is not None:
             after.follow(record)
         entries.append(record)
@@ -125,6 +131,10 @@ def check_succession(record: Record, genesis: Record) -> Succession:
         raise MalformedRecord("a succession is checked against a genesis")
     if record.body.old != genesis.author:
         raise MalformedRecord("the succession is about another agent")
+    if record.body.new == record.body.old:
+        raise MalformedRecord("nobody succeeds themselves")
+    if (record.body.last_seq == 0) != (not record.body.last_id):
+        raise MalformedRecord("the last honest entry has a position and an id, or neither")
     if recovery_hash(record.author) != genesis.body.recovery:
         raise BadSignature("not signed by the recovery key that the genesis names")
     return record.body

@@ -1,11 +1,11 @@
-"""Signed statements: how they are made, checked and named.
+r"""Signed statements: how they are made, checked and named.
 
 A record is two layers: opaque signed bytes outside, a typed claim inside. What is signed is the
 byte string that travels, so nobody ever re-encodes another's record to check it.
 
     payload = [1, kind, author, seq, prev, time_ms, body]
-    record  = [payload, signature]       signature = Ed25519(b"bazaar/record/1\\0" + payload)
-    id      = sha256(b"bazaar/id/1\\0" + payload + signature)
+    record  = [payload, signature]       signature = Ed25519(b"bazaar/record/1\0" + payload)
+    id      = sha256(b"bazaar/id/1\0" + payload + signature)
 
 The id, and so every link in a log, covers the signature too: in a chain that is checked by its
 newest signature alone, nobody can have planted junk signatures behind it.
@@ -19,10 +19,11 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_protocol import codec, identity, limits
+from bazaar_protocol.body_rules import checker
 from bazaar_protocol.errors import MalformedRecord, TooLarge
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import KIND_OF_BODY, KINDS, Body, Key, Uint
-from bazaar_protocol.normal_form import check_normal, text_reader
+from bazaar_protocol.plain_values import Plain, read_plain
 
 RecordId = NewType("RecordId", bytes)
 """The 32-byte name of a record."""
@@ -37,7 +38,7 @@ _ID_DOMAIN: Final = b"bazaar/id/1\x00"
 class Unknown(msgspec.Struct, frozen=True):
     """The body of a kind from the future: stored and passed on, and it means nothing here."""
 
-    value: tuple[Any, ...]
+    value: tuple[Plain, ...]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -80,9 +81,7 @@ Signed: TypeAlias = tuple[Record, bytes, bytes]
 """A parsed record, its payload and its signature, which nobody has checked yet."""
 
 
-def seal(
-    keys: Keypair, body: Body, *, time_ms: int, seq: int = 0, prev: bytes = b""
-) -> Record:
+def seal(keys: Keypair, body: Body, *, time_ms: int, seq: int = 0, prev: bytes = b"") -> Record:
     """Sign ``body`` as the kind that it is.
 
     Args:
@@ -184,69 +183,20 @@ def _parse_body(payload: _Payload, payload_bytes: int) -> Body | Unknown:
     if kind is None:
         return _parse_unknown(payload)
     body: Body = codec.decode(bytes(payload.body), _BODIES[kind.name])
-    read_texts = _TEXTS[kind.name]
-    if read_texts is not None:
-        for text in read_texts(body):
-            check_normal(text)
+    _CHECKS[kind.name](body)
     return body
 
 
 def _parse_unknown(payload: _Payload) -> Unknown:
     if not _KIND_NAME.match(payload.kind):
         raise MalformedRecord(f"not the name of a kind: {payload.kind!r}")
-    body = bytes(payload.body)
-    _check_depth(body)
-    value = codec.decode(body, _ANYTHING)
-    _check_value(value)
-    return Unknown(value)
-
-
-def _check_depth(body: bytes) -> None:
-    """Refuse deep nesting before the decoder recurses into it.
-
-    Nesting needs a container's first byte for each level, so few such bytes mean it is shallow;
-    only the rest is worth decoding step by step.
-    """
-    containers = sum(1 for byte in body if 0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF)
-    if containers <= limits.DEPTH_MAX:
-        return
-    try:
-        _walk_depth(body, limits.DEPTH_MAX)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise MalformedRecord(str(error)) from error
-
-
-def _walk_depth(raw: bytes, depth_left: int) -> None:
-    if depth_left == 0:
-        raise MalformedRecord(f"nested deeper than {limits.DEPTH_MAX}")
-    for item in _ITEMS.decode(raw):
-        inner = bytes(item)
-        if 0x90 <= inner[0] <= 0x9F or 0xDC <= inner[0] <= 0xDD:
-            _walk_depth(inner, depth_left - 1)
-
-
-def _check_value(value: object) -> None:
-    match value:
-        case bool() | bytes() | None:
-            return
-        case int():
-            if not -limits.INTEGER_MAX <= value <= limits.INTEGER_MAX:
-                raise MalformedRecord(f"{value} exceeds the limit of integers")
-        case str():
-            check_normal(value)
-        case tuple():
-            for item in value:
-                _check_value(item)
-        case _:
-            raise MalformedRecord(f"a {type(value).__name__} is not allowed in signed bytes")
+    return Unknown(read_plain(bytes(payload.body)))
 
 
 _ENVELOPE: Final = msgspec.msgpack.Decoder(_Envelope)
 _PAYLOAD: Final = msgspec.msgpack.Decoder(_Payload)
-_ANYTHING: Final = msgspec.msgpack.Decoder(tuple[Any, ...])
-_ITEMS: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _BODIES: Final[dict[str, msgspec.msgpack.Decoder[Any]]] = {
     name: msgspec.msgpack.Decoder(kind.body) for name, kind in KINDS.items()
 }
 _KIND_NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
-_TEXTS: Final = {name: text_reader(kind.body) for name, kind in KINDS.items()}
+_CHECKS: Final = {name: checker(kind.body) for name, kind in KINDS.items()}

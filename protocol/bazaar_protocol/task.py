@@ -13,12 +13,11 @@ fencing token (Kleppmann 2016): at most one is live, and a record that carries a
 changes nothing (leases: Gray & Cheriton 1989).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from bazaar_protocol import limits
-from bazaar_protocol.award import check_post, terms_hash
+from bazaar_protocol.award import check_award, check_bid, check_post
 from bazaar_protocol.errors import IllegalTransition, MalformedRecord, StaleEpoch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
@@ -29,106 +28,41 @@ from bazaar_protocol.kinds import (
     Decline,
     Deliver,
     Heartbeat,
-    Link,
     Post,
     Verdict,
     Withdraw,
 )
-from bazaar_protocol.records import Record, RecordId
-
-
-class State(StrEnum):
-    """Where a task stands."""
-
-    OPEN = "open"
-    AWARDED = "awarded"
-    RUNNING = "running"
-    DELIVERED = "delivered"
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    LAPSED = "lapsed"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-TERMINAL: Final = frozenset(
-    {
-        State.ACCEPTED,
-        State.REJECTED,
-        State.LAPSED,
-        State.EXPIRED,
-        State.CANCELLED,
-        State.FAILED,
-    }
+from bazaar_protocol.records import Record
+from bazaar_protocol.task_state import (
+    ABANDONED_AFTER_MS,
+    LIVE,
+    TERMINAL,
+    SeenBid,
+    State,
+    Task,
+    award_of,
+    link_to,
 )
-LIVE: Final = frozenset({State.AWARDED, State.RUNNING, State.DELIVERED})
-"""The states in which some worker holds the task under its current epoch."""
 
-ABANDONED_AFTER_MS: Final = limits.DAY_MS
-"""A running task whose sequencer has been silent so long past every deadline has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeenBid:
-    """A bid, and when it arrived here."""
-
-    record: Record
-    seen_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is known of a task. Times are the clock of whoever keeps it, never the authors'."""
-
-    post: Record
-    terms: Post
-    state: State
-    opened_ms: int
-    epoch: int = 0
-    attempts: int = 0
-    """How many attempts were accepted."""
-    award: Record | None = None
-    accept: Record | None = None
-    deliver: Record | None = None
-    verdict: Record | None = None
-    heartbeat: Record | None = None
-    deadline_ms: int | None = None
-    """When the current state times out, if it does."""
-    close_ms: int | None = None
-    """When the running attempt has to have delivered."""
-    bids: tuple[SeenBid, ...] = ()
-    spent: tuple[bytes, ...] = ()
-    """Bids whose award came to nothing."""
-    why: str = ""
-    """Why it is not going on, for people."""
-
-    @property
-    def id(self) -> RecordId:
-        """The task's id is that of its post."""
-        return self.post.id
-
-    @property
-    def poster(self) -> AgentId:
-        """Who posted it."""
-        return self.post.author
-
-    @property
-    def worker(self) -> AgentId | None:
-        """Who holds the current award."""
-        if self.award is None or self.state not in LIVE | {State.ACCEPTED, State.REJECTED}:
-            return None
-        return AgentId(award_of(self.award).worker)
-
-    @property
-    def window_ends_ms(self) -> int:
-        """When the sequencer of an auction stops waiting for more bids."""
-        return self.opened_ms + self.terms.bid_window_ms
-
-    @property
-    def expires_ms(self) -> int:
-        """When an open task is no longer worth a bid."""
-        return self.opened_ms + self.terms.expires_in_ms
+__all__ = [
+    "ABANDONED_AFTER_MS",
+    "LIVE",
+    "TERMINAL",
+    "AwardDue",
+    "BreachDue",
+    "Due",
+    "Elapsed",
+    "SeenBid",
+    "State",
+    "Task",
+    "TaskEvent",
+    "award_of",
+    "due",
+    "link_to",
+    "open_task",
+    "step",
+    "wake_ms",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +107,8 @@ def open_task(post: Record, now_ms: int) -> Task:
 def step(task: Task, event: TaskEvent, now_ms: int) -> Task:
     """Return the task after ``event``; the same object when the event changes nothing.
 
+    A record is judged by the state alone: fold ``Elapsed`` first when ``wake_ms`` has passed.
+
     Raises:
         StaleEpoch: The record belongs to an attempt that is over.
         IllegalTransition: The state does not allow it, or its author may not say it.
@@ -183,33 +119,16 @@ def step(task: Task, event: TaskEvent, now_ms: int) -> Task:
     body = event.body
     if getattr(body, "task", None) != task.id:
         raise IllegalTransition(task.state, event.kind, "it is about another task")
-    match body:
-        case Bid():
-            return _bid(task, event, now_ms)
-        case Decline():
-            return _decline(task, event, body)
-        case Award():
-            return _award(task, event, body, now_ms)
-        case Accept():
-            return _accept(task, event, body, now_ms)
-        case Heartbeat():
-            return _heartbeat(task, event, body, now_ms)
-        case Deliver():
-            return _deliver(task, event, body, now_ms)
-        case Verdict():
-            return _verdict(task, event, body)
-        case Breach():
-            return _breach(task, event, body)
-        case Withdraw():
-            return _withdraw(task, event, body)
-        case _:
-            raise IllegalTransition(task.state, event.kind)
+    handler = _HANDLERS.get(type(body))
+    if handler is None:
+        raise IllegalTransition(task.state, event.kind)
+    return handler(task, event, body, now_ms)
 
 
 def due(task: Task, now_ms: int) -> Due | None:
     """Say what the sequencer has to sign now, if anything."""
     match task.state:
-        case State.OPEN:
+        case State.OPEN if now_ms < task.expires_ms:
             return _award_due(task, now_ms)
         case State.RUNNING:
             assert task.close_ms is not None
@@ -221,32 +140,22 @@ def due(task: Task, now_ms: int) -> Due | None:
             return None
 
 
-def wake_ms(task: Task) -> int | None:
-    """Say when to look at the task again if nothing is heard; None when it is over."""
+def wake_ms(task: Task, now_ms: int) -> int | None:
+    """Say when time alone changes the task, or makes something due, next after ``now_ms``."""
     match task.state:
         case State.OPEN:
-            if task.bids and task.terms.mode == "auction":
-                return min(task.window_ends_ms, task.expires_ms)
-            return task.expires_ms
+            moments = [task.expires_ms, task.window_ends_ms]
         case State.RUNNING:
             assert task.close_ms is not None
             assert task.deadline_ms is not None
-            return min(task.deadline_ms, task.close_ms)
+            abandoned = max(task.close_ms, task.deadline_ms) + ABANDONED_AFTER_MS
+            moments = [task.deadline_ms, task.close_ms, abandoned]
         case State.AWARDED | State.DELIVERED:
-            return task.deadline_ms
+            assert task.deadline_ms is not None
+            moments = [task.deadline_ms]
         case _:
-            return None
-
-
-def award_of(record: Record) -> Award:
-    """Return the body of an award that the fold has taken."""
-    assert isinstance(record.body, Award)
-    return record.body
-
-
-def link_to(record: Record) -> Link:
-    """Name a logged record in another author's log."""
-    return Link(record.author, record.seq, record.id)
+            moments = []
+    return min((moment for moment in moments if moment > now_ms), default=None)
 
 
 def _award_due(task: Task, now_ms: int) -> AwardDue | None:
@@ -270,35 +179,40 @@ def _elapse(task: Task, now_ms: int) -> Task:
     if task.state is State.RUNNING:
         assert task.close_ms is not None
         if now_ms >= max(task.close_ms, task.deadline_ms) + ABANDONED_AFTER_MS:
-            return replace(task, state=State.FAILED, why="its sequencer fell silent")
+            return _fail(task, "its sequencer fell silent")
     return task
 
 
-def _bid(task: Task, record: Record, now_ms: int) -> Task:
-    if any(bid.record.id == record.id for bid in task.bids):
-        return task
+def _bid(task: Task, record: Record, body: Bid, now_ms: int) -> Task:
+    known = next((bid for bid in task.bids if bid.record.author == record.author), None)
+    if known is not None and _order(record) <= _order(known.record):
+        return task  # seen, or already replaced: a replay must not bring an old offer back
     if task.state not in {State.OPEN, State.AWARDED, State.RUNNING}:
         raise IllegalTransition(task.state, "bid")
     if task.terms.mode == "direct" or record.author == task.poster:
         raise IllegalTransition(task.state, "bid", "this agent cannot bid for it")
+    try:
+        check_bid(task.terms, body)
+    except MalformedRecord as error:
+        raise IllegalTransition(task.state, "bid", str(error)) from error
     # A worker's newer bid replaces its older one, so nobody fills the list alone.
-    others = tuple(bid for bid in task.bids if bid.record.author != record.author)
+    others = tuple(bid for bid in task.bids if bid is not known)
     if len(others) >= task.terms.bidders_max:
         raise IllegalTransition(task.state, "bid", f"it has {len(others)} bids already")
     return replace(task, bids=(*others, SeenBid(record, now_ms)))
 
 
-def _decline(task: Task, record: Record, body: Decline) -> Task:
+def _order(record: Record) -> tuple[int, bytes]:
+    return record.time_ms, record.id
+
+
+def _decline(task: Task, record: Record, body: Decline, _now_ms: int) -> Task:
     if body.epoch == 0:
         return task  # of the post: worth knowing, and it changes nothing
     _check_epoch(task, body.epoch, "decline")
     if task.state is not State.AWARDED or record.author != task.worker:
         raise IllegalTransition(task.state, "decline")
-    if task.terms.mode == "direct":
-        return replace(
-            task, state=State.FAILED, deadline_ms=None, why=f"declined: {body.reason}"
-        )
-    return _reopen(task, f"declined: {body.reason}")
+    return _give_back(task, f"declined: {body.reason}")
 
 
 def _award(task: Task, record: Record, body: Award, now_ms: int) -> Task:
@@ -310,12 +224,8 @@ def _award(task: Task, record: Record, body: Award, now_ms: int) -> Task:
         raise IllegalTransition(task.state, "award", "only its sequencer awards it")
     if task.state not in {State.OPEN, State.AWARDED}:
         raise IllegalTransition(task.state, "award")
-    if body.terms != terms_hash(task.id, body.bid, body.price, body.lease):
-        raise IllegalTransition(task.state, "award", "its terms are not what it hashes")
-    if body.price > task.terms.price or body.lease != task.terms.lease:
-        raise IllegalTransition(task.state, "award", "it departs from the post")
-    if body.worker == task.poster or task.terms.worker not in {None, body.worker}:
-        raise IllegalTransition(task.state, "award", "this agent cannot have it")
+    _check_award(task, body)
+    replaced = award_of(task.award).bid if task.award and task.state is State.AWARDED else b""
     return replace(
         task,
         state=State.AWARDED,
@@ -325,15 +235,33 @@ def _award(task: Task, record: Record, body: Award, now_ms: int) -> Task:
         heartbeat=None,
         deadline_ms=now_ms + body.lease.schedule_to_start_ms,
         close_ms=None,
+        spent=(*task.spent, replaced) if replaced else task.spent,
         why="",
     )
+
+
+def _check_award(task: Task, body: Award) -> None:
+    try:
+        check_award(task.terms, body)
+    except MalformedRecord as error:
+        raise IllegalTransition(task.state, "award", str(error)) from error
+    if body.worker == task.poster:
+        raise IllegalTransition(task.state, "award", "nobody works for themselves")
+    # The sequencer may know bids that we do not; one that we know has to be the winner's own.
+    for record in (bid.record for bid in task.bids if bid.record.id == body.bid):
+        if record.author != body.worker:
+            raise IllegalTransition(task.state, "award", "it names another worker's bid")
+        assert isinstance(record.body, Bid)
+        terms = record.body.terms
+        if task.terms.mode == "auction" and terms is not None and terms.price != body.price:
+            raise IllegalTransition(task.state, "award", "its price is not that of the bid")
 
 
 def _accept(task: Task, record: Record, body: Accept, now_ms: int) -> Task:
     if task.accept is not None and task.accept.id == record.id:
         return task
     award = _check_attempt(task, record, body.epoch, {State.AWARDED})
-    if task.award is None or body.award.id != task.award.id or body.terms != award.terms:
+    if task.award is None or body.award != link_to(task.award) or body.terms != award.terms:
         raise IllegalTransition(task.state, "accept", "it answers another award")
     return replace(
         task,
@@ -351,16 +279,14 @@ def _heartbeat(task: Task, record: Record, body: Heartbeat, now_ms: int) -> Task
         raise IllegalTransition(task.state, "heartbeat", "it answers another award")
     if task.heartbeat is not None and record.time_ms <= task.heartbeat.time_ms:
         return task  # a replay must not keep a dead worker's lease alive
-    return replace(
-        task, heartbeat=record, deadline_ms=now_ms + award.lease.heartbeat_timeout_ms
-    )
+    return replace(task, heartbeat=record, deadline_ms=now_ms + award.lease.heartbeat_timeout_ms)
 
 
 def _deliver(task: Task, record: Record, body: Deliver, now_ms: int) -> Task:
     if task.deliver is not None and task.deliver.id == record.id:
         return task
     _check_attempt(task, record, body.epoch, {State.RUNNING})
-    if task.award is None or body.award.id != task.award.id:
+    if task.award is None or body.award != link_to(task.award):
         raise IllegalTransition(task.state, "deliver", "it answers another award")
     return replace(
         task,
@@ -371,7 +297,7 @@ def _deliver(task: Task, record: Record, body: Deliver, now_ms: int) -> Task:
     )
 
 
-def _verdict(task: Task, record: Record, body: Verdict) -> Task:
+def _verdict(task: Task, record: Record, body: Verdict, _now_ms: int) -> Task:
     if task.verdict is not None and task.verdict.id == record.id:
         return task
     _check_epoch(task, body.epoch, "verdict")
@@ -380,32 +306,36 @@ def _verdict(task: Task, record: Record, body: Verdict) -> Task:
     judge = task.terms.acceptance.evaluator or task.poster
     if record.author != judge:
         raise IllegalTransition(task.state, "verdict", "this agent does not judge it")
-    if task.deliver is None or body.deliver.id != task.deliver.id:
+    if task.deliver is None or body.deliver != link_to(task.deliver):
         raise IllegalTransition(task.state, "verdict", "it judges another result")
     state = State.ACCEPTED if body.accepted else State.REJECTED
     return replace(task, state=state, verdict=record, deadline_ms=None, why=body.reason)
 
 
-def _breach(task: Task, record: Record, body: Breach) -> Task:
+def _breach(task: Task, record: Record, body: Breach, _now_ms: int) -> Task:
     _check_epoch(task, body.epoch, "breach")
     if record.author != task.terms.sequencer:
         raise IllegalTransition(task.state, "breach", "only its sequencer ends a lease")
     if task.state is not State.RUNNING or task.accept is None:
         raise IllegalTransition(task.state, "breach")
-    if body.accept.id != task.accept.id:
+    if body.accept != link_to(task.accept):
         raise IllegalTransition(task.state, "breach", "it ends another attempt")
     return _reopen(task, f"the {body.deadline} deadline passed")
 
 
-def _withdraw(task: Task, record: Record, body: Withdraw) -> Task:
+def _withdraw(task: Task, record: Record, body: Withdraw, _now_ms: int) -> Task:
     if body.award is None:
         if record.author != task.poster:
             raise IllegalTransition(task.state, "withdraw", "only its poster takes it back")
         if task.state not in {State.OPEN, State.AWARDED, State.RUNNING}:
             raise IllegalTransition(task.state, "withdraw")
-        return replace(task, state=State.CANCELLED, deadline_ms=None, why=body.reason)
+        return replace(
+            task, state=State.CANCELLED, deadline_ms=None, close_ms=None, why=body.reason
+        )
     _check_attempt(task, record, body.epoch, {State.AWARDED, State.RUNNING})
-    return _reopen(task, f"the worker withdrew: {body.reason}")
+    if task.award is None or body.award != link_to(task.award):
+        raise IllegalTransition(task.state, "withdraw", "it leaves another award")
+    return _give_back(task, f"the worker withdrew: {body.reason}")
 
 
 def _check_attempt(task: Task, record: Record, epoch: int, states: set[State]) -> Award:
@@ -424,20 +354,44 @@ def _check_epoch(task: Task, epoch: int, kind: str) -> None:
     if epoch > task.epoch:
         raise IllegalTransition(task.state, kind, f"epoch {epoch} has not been awarded")
     # Once the lease is lost the epoch is spent, even before the next award raises it.
-    if task.state is State.OPEN:
+    if task.state in _LEASE_IS_OVER:
         raise StaleEpoch(have=epoch, need=epoch + 1)
+
+
+def _give_back(task: Task, why: str) -> Task:
+    """End an attempt by the worker's will: a direct task has nobody else to go to."""
+    return _fail(task, why) if task.terms.mode == "direct" else _reopen(task, why)
 
 
 def _reopen(task: Task, why: str) -> Task:
     """Give the task back, or give it up when too many attempts have failed."""
     assert task.award is not None
-    over = task.attempts >= task.terms.lease.attempts_max
+    if task.attempts >= task.terms.lease.attempts_max:
+        return _fail(task, why)
     bid = award_of(task.award).bid
     return replace(
         task,
-        state=State.FAILED if over else State.OPEN,
+        state=State.OPEN,
         spent=(*task.spent, bid) if bid else task.spent,
         deadline_ms=None,
         close_ms=None,
         why=why,
     )
+
+
+def _fail(task: Task, why: str) -> Task:
+    return replace(task, state=State.FAILED, deadline_ms=None, close_ms=None, why=why)
+
+
+_LEASE_IS_OVER: Final = frozenset({State.OPEN, State.EXPIRED, State.CANCELLED, State.FAILED})
+_HANDLERS: Final[dict[type, Callable[[Task, Record, Any, int], Task]]] = {
+    Bid: _bid,
+    Decline: _decline,
+    Award: _award,
+    Accept: _accept,
+    Heartbeat: _heartbeat,
+    Deliver: _deliver,
+    Verdict: _verdict,
+    Breach: _breach,
+    Withdraw: _withdraw,
+}
