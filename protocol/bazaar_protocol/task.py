@@ -1,7 +1,8 @@
 """The life of a task: a pure fold over its records, and over time where nobody need speak.
 
     open -> awarded -> running -> delivered -> accepted | rejected | lapsed
-    open -> expired | cancelled          awarded, running -> open (epoch + 1) | failed | cancelled
+    open -> expired | cancelled
+    awarded, running -> open (epoch + 1) | failed | expired | cancelled
 
 Whoever holds the records runs the same fold: the sequencer that drives the task, the relay that
 refuses stale writes, an auditor years later. ``step`` either returns the task after an event or
@@ -15,11 +16,11 @@ changes nothing (leases: Gray & Cheriton 1989).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bazaar_protocol.award import check_award, check_bid, check_post
+from bazaar_protocol.due import AwardDue, BreachDue, Due, abandoned_ms, due, wake_ms
 from bazaar_protocol.errors import IllegalTransition, MalformedRecord, StaleEpoch
-from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
     Accept,
     Award,
@@ -73,24 +74,6 @@ class Elapsed:
 TaskEvent: TypeAlias = Record | Elapsed
 
 
-@dataclass(frozen=True, slots=True)
-class AwardDue:
-    """The sequencer should award the task, to one of ``bids`` or to the worker named."""
-
-    bids: tuple[SeenBid, ...]
-    worker: AgentId | None
-
-
-@dataclass(frozen=True, slots=True)
-class BreachDue:
-    """The sequencer should declare the running attempt over."""
-
-    deadline: Literal["heartbeat", "start_to_close"]
-
-
-Due: TypeAlias = AwardDue | BreachDue
-
-
 def open_task(post: Record, now_ms: int) -> Task:
     """Begin the fold with the post itself.
 
@@ -125,60 +108,18 @@ def step(task: Task, event: TaskEvent, now_ms: int) -> Task:
     return handler(task, event, body, now_ms)
 
 
-def due(task: Task, now_ms: int) -> Due | None:
-    """Say what the sequencer has to sign now, if anything."""
-    match task.state:
-        case State.OPEN if now_ms < task.expires_ms:
-            return _award_due(task, now_ms)
-        case State.RUNNING:
-            assert task.close_ms is not None
-            assert task.deadline_ms is not None
-            if now_ms >= task.close_ms:
-                return BreachDue("start_to_close")
-            return BreachDue("heartbeat") if now_ms >= task.deadline_ms else None
-        case _:
-            return None
-
-
-def wake_ms(task: Task, now_ms: int) -> int | None:
-    """Say when time alone changes the task, or makes something due, next after ``now_ms``."""
-    match task.state:
-        case State.OPEN:
-            moments = [task.expires_ms, task.window_ends_ms]
-        case State.RUNNING:
-            assert task.close_ms is not None
-            assert task.deadline_ms is not None
-            abandoned = max(task.close_ms, task.deadline_ms) + ABANDONED_AFTER_MS
-            moments = [task.deadline_ms, task.close_ms, abandoned]
-        case State.AWARDED | State.DELIVERED:
-            assert task.deadline_ms is not None
-            moments = [task.deadline_ms]
-        case _:
-            moments = []
-    return min((moment for moment in moments if moment > now_ms), default=None)
-
-
-def _award_due(task: Task, now_ms: int) -> AwardDue | None:
-    if task.terms.mode == "direct":
-        return AwardDue((), AgentId(task.terms.worker or b""))
-    if task.terms.mode == "auction" and now_ms < task.window_ends_ms:
-        return None
-    bids = tuple(bid for bid in task.bids if bid.record.id not in task.spent)
-    return AwardDue(bids, None) if bids else None
-
-
 def _elapse(task: Task, now_ms: int) -> Task:
     if task.state is State.OPEN and now_ms >= task.expires_ms:
         return replace(task, state=State.EXPIRED, why="nobody took it in time")
     if task.deadline_ms is None or now_ms < task.deadline_ms:
         return task
     if task.state is State.AWARDED:
-        return _reopen(task, "the award was not accepted in time")
+        return _reopen(task, "the award was not accepted in time", now_ms)
     if task.state is State.DELIVERED:
         return replace(task, state=State.LAPSED, deadline_ms=None, why="no verdict in time")
     if task.state is State.RUNNING:
         assert task.close_ms is not None
-        if now_ms >= max(task.close_ms, task.deadline_ms) + ABANDONED_AFTER_MS:
+        if now_ms >= abandoned_ms(task.close_ms, task.deadline_ms):
             return _fail(task, "its sequencer fell silent")
     return task
 
@@ -206,13 +147,13 @@ def _order(record: Record) -> tuple[int, bytes]:
     return record.time_ms, record.id
 
 
-def _decline(task: Task, record: Record, body: Decline, _now_ms: int) -> Task:
+def _decline(task: Task, record: Record, body: Decline, now_ms: int) -> Task:
     if body.epoch == 0:
         return task  # of the post: worth knowing, and it changes nothing
     _check_epoch(task, body.epoch, "decline")
     if task.state is not State.AWARDED or record.author != task.worker:
         raise IllegalTransition(task.state, "decline")
-    return _give_back(task, f"declined: {body.reason}")
+    return _give_back(task, f"declined: {body.reason}", now_ms)
 
 
 def _award(task: Task, record: Record, body: Award, now_ms: int) -> Task:
@@ -312,7 +253,7 @@ def _verdict(task: Task, record: Record, body: Verdict, _now_ms: int) -> Task:
     return replace(task, state=state, verdict=record, deadline_ms=None, why=body.reason)
 
 
-def _breach(task: Task, record: Record, body: Breach, _now_ms: int) -> Task:
+def _breach(task: Task, record: Record, body: Breach, now_ms: int) -> Task:
     _check_epoch(task, body.epoch, "breach")
     if record.author != task.terms.sequencer:
         raise IllegalTransition(task.state, "breach", "only its sequencer ends a lease")
@@ -320,10 +261,10 @@ def _breach(task: Task, record: Record, body: Breach, _now_ms: int) -> Task:
         raise IllegalTransition(task.state, "breach")
     if body.accept != link_to(task.accept):
         raise IllegalTransition(task.state, "breach", "it ends another attempt")
-    return _reopen(task, f"the {body.deadline} deadline passed")
+    return _reopen(task, f"the {body.deadline} deadline passed", now_ms)
 
 
-def _withdraw(task: Task, record: Record, body: Withdraw, _now_ms: int) -> Task:
+def _withdraw(task: Task, record: Record, body: Withdraw, now_ms: int) -> Task:
     if body.award is None:
         if record.author != task.poster:
             raise IllegalTransition(task.state, "withdraw", "only its poster takes it back")
@@ -335,7 +276,7 @@ def _withdraw(task: Task, record: Record, body: Withdraw, _now_ms: int) -> Task:
     _check_attempt(task, record, body.epoch, {State.AWARDED, State.RUNNING})
     if task.award is None or body.award != link_to(task.award):
         raise IllegalTransition(task.state, "withdraw", "it leaves another award")
-    return _give_back(task, f"the worker withdrew: {body.reason}")
+    return _give_back(task, f"the worker withdrew: {body.reason}", now_ms)
 
 
 def _check_attempt(task: Task, record: Record, epoch: int, states: set[State]) -> Award:
@@ -358,20 +299,20 @@ def _check_epoch(task: Task, epoch: int, kind: str) -> None:
         raise StaleEpoch(have=epoch, need=epoch + 1)
 
 
-def _give_back(task: Task, why: str) -> Task:
+def _give_back(task: Task, why: str, now_ms: int) -> Task:
     """End an attempt by the worker's will: a direct task has nobody else to go to."""
-    return _fail(task, why) if task.terms.mode == "direct" else _reopen(task, why)
+    return _fail(task, why) if task.terms.mode == "direct" else _reopen(task, why, now_ms)
 
 
-def _reopen(task: Task, why: str) -> Task:
-    """Give the task back, or give it up when too many attempts have failed."""
+def _reopen(task: Task, why: str, now_ms: int) -> Task:
+    """Give the task back, or give it up when too many attempts have failed or it is too late."""
     assert task.award is not None
     if task.attempts >= task.terms.lease.attempts_max:
         return _fail(task, why)
     bid = award_of(task.award).bid
     return replace(
         task,
-        state=State.OPEN,
+        state=State.OPEN if now_ms < task.expires_ms else State.EXPIRED,
         spent=(*task.spent, bid) if bid else task.spent,
         deadline_ms=None,
         close_ms=None,
