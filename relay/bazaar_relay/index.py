@@ -6,8 +6,9 @@ writes may look things up in it.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
@@ -16,8 +17,7 @@ from bazaar_relay.matching import EVERYTHING, keys_of, keys_of_route, kind_key, 
 from bazaar_relay.store import Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A record, or a route of an older one, at its place in the order of arrival."""
 
     cursor: int
@@ -122,6 +122,26 @@ class Index:
         cursors = self._walks.get(key, [])
         first = bisect_right(cursors, after)
         return cursors[first : min(first + limit, bisect_right(cursors, upto))]
+
+    def rows_by_id(self) -> list[tuple[RecordId, int]]:
+        """Return id and cursor of each record, sorted."""
+        return sorted(self._cursors.items())
+
+    def walks(self) -> list[tuple[bytes, list[int]]]:
+        """Return each key with its cursors, sorted."""
+        return sorted(item for item in self._walks.items() if item[0] != EVERYTHING)
+
+    def rows_by_seq(self) -> list[tuple[AgentId, int, int]]:
+        """Return author, position and cursor of each log entry, sorted."""
+        return sorted((author, seq, cursor) for (author, seq), cursor in self._log.items())
+
+    def rows_by_expiry(self) -> list[tuple[int, int]]:
+        """Return when what can expire does, and its cursor, sorted."""
+        return sorted(
+            (entry.expires_ms, entry.cursor)
+            for entry in self.entries.values()
+            if entry.expires_ms is not None
+        )
 
     def raw(self, cursor: int) -> bytes:
         """Return the bytes of the record at ``cursor``."""

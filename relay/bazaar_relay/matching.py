@@ -35,6 +35,17 @@ EVERYTHING: Final = b""
 # A longer prefix is walked by its beginning and checked record by record: else one advert of many
 # long names would fill the index with more bytes than it has itself.
 _LEVELS_INDEXED: Final = 4
+_ABOUT_A_TASK: Final = (
+    Heartbeat,
+    Bid,
+    Award,
+    Accept,
+    Deliver,
+    Verdict,
+    Decline,
+    Breach,
+    Withdraw,
+)
 
 
 def matches(wanted: Filter, record: Record, audience: tuple[AgentId, ...]) -> bool:
@@ -59,23 +70,10 @@ def matches_route(wanted: Filter, record: Record, agent: AgentId) -> bool:
 
 def task_of(record: Record) -> RecordId | None:
     """Return the task that ``record`` is about; a post is about itself."""
-    match record.body:
-        case Post():
-            return record.id
-        case (
-            Bid(task=task)
-            | Decline(task=task)
-            | Award(task=task)
-            | Accept(task=task)
-            | Heartbeat(task=task)
-            | Deliver(task=task)
-            | Verdict(task=task)
-            | Breach(task=task)
-            | Withdraw(task=task)
-        ):
-            return RecordId(task)
-        case _:
-            return None
+    body = record.body
+    if isinstance(body, _ABOUT_A_TASK):
+        return RecordId(body.task)
+    return record.id if isinstance(body, Post) else None
 
 
 def is_within(capability: str, prefix: str) -> bool:

@@ -1,7 +1,6 @@
 """A store that forgets when its process ends: for simulations and tests."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from bazaar_protocol import limits
 from bazaar_protocol.frames import Filter
@@ -11,9 +10,7 @@ from bazaar_protocol.records import RecordId
 from bazaar_relay.index import Index
 from bazaar_relay.planning import plan
 from bazaar_relay.scanning import scan
-from bazaar_relay.store import Batch, Kept, NewLetter, Stored
-
-_FORGOTTEN_MAX: Final = 1000
+from bazaar_relay.store import FORGOTTEN_MAX, Batch, Kept, NewLetter, Stored
 
 
 class MemoryStore:
@@ -78,13 +75,13 @@ class MemoryStore:
 
     async def forget(self, *, now_ms: int) -> int:
         """Delete expired records and letters."""
-        records = self._index.expired(now_ms)[:_FORGOTTEN_MAX]
+        records = self._index.expired(now_ms)[:FORGOTTEN_MAX]
         self._index.remove(records)
         letters = [
             (letter.to, number)
             for number, letter in self._letters.items()
             if letter.expires_ms <= now_ms
-        ][:_FORGOTTEN_MAX]
+        ][:FORGOTTEN_MAX]
         for agent, number in letters:
             self._drop_letter(agent, number)
         return len(records) + len(letters)

@@ -6,12 +6,15 @@ Two implementations pass one test suite: ``MemoryStore`` forgets, for simulation
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
+
+FORGOTTEN_MAX: Final = 500
+"""How many records, and how many letters, ``forget`` deletes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
