@@ -97,6 +97,17 @@ class Unreachable(RemoteError):
     code = "unreachable"
 
 
+class SchemaMismatch(RemoteError):
+    """A document that is not what the schema asks for, at ``path`` (a JSON pointer)."""
+
+    code = "schema"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"at {path}: {reason}" if path else reason)
+        self.path = path
+        self.reason = reason
+
+
 class LocalError(BazaarError):
     """Our own side cannot do what it was asked to do; the operator can mend it."""
 
@@ -153,3 +164,34 @@ class NotFound(LocalError):
 
     code = "not-found"
     exit_status = 4
+
+
+class ProgramFailed(LocalError):
+    """A program that the operator named did not do its work; ``lines`` are its last words.
+
+    ``status`` is its exit status, negative for a signal; none if it never began or was stopped.
+    """
+
+    code = "program"
+
+    def __init__(
+        self, reason: str, *, status: int | None = None, lines: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(": ".join((reason, *lines[-1:])))
+        self.reason = reason
+        self.status = status
+        self.lines = lines
+
+
+class TimedOut(LocalError):
+    """What was waited for did not happen in time; it may happen later."""
+
+    code = "timed-out"
+    exit_status = 7
+
+
+class NotReady(LocalError):
+    """It cannot be done yet; trying again later may help."""
+
+    code = "not-ready"
+    exit_status = 75

@@ -1,0 +1,1 @@
+"""The commands of ``bazaar``, each imported only when it is called."""

@@ -1,0 +1,42 @@
+"""``bazaar config``: what is set, and where."""
+
+import dataclasses
+
+import msgspec
+from cyclopts import App
+
+from bazaar_host.settings import DEFAULT
+from bazaar_node import outcomes, settings
+from bazaar_node.commands import output
+from bazaar_node.commands.common import NO_OPTIONS, Common
+
+app = App(
+    name="config",
+    help="Show settings, and where each comes from.",
+    help_epilogue="Example: bazaar config show",
+)
+
+
+@app.command(help_epilogue="Example: bazaar config show --json")
+def show(*, common: Common = NO_OPTIONS) -> int:
+    """Show every setting of the node, and whether a file, the environment or nobody said it."""
+    loaded = settings.load(common.folder, flags={})
+    found = [
+        {
+            "name": field.name,
+            "value": msgspec.to_builtins(getattr(loaded.values, field.name)),
+            "source": loaded.sources[field.name],
+        }
+        for field in dataclasses.fields(loaded.values)
+    ]
+    if common.json:
+        output.emit({"home": str(common.folder), "settings": found})
+        return outcomes.OK
+    rows = [
+        (str(one["name"]), msgspec.json.encode(one["value"]).decode(), str(one["source"]))
+        for one in found
+    ]
+    output.table(("setting", "value", "from"), rows)
+    if all(one["source"] == DEFAULT for one in found):
+        output.suggest("bazaar init")
+    return outcomes.OK

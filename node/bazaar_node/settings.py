@@ -1,0 +1,181 @@
+"""What can be set about a node, and where its files are.
+
+``FileSettings`` is the table ``[node]`` of ``bazaar.toml``, which ``bazaar init`` writes into the
+node's home; a flag wins over the environment, that over ``./bazaar.toml``, that over the one in
+the home, and that over the user's own. ``NodeSettings`` adds what no file says: where the home is,
+and who knows the passphrase.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bazaar_host import key_files, settings as host_settings
+from bazaar_host.key_files import Passphrase
+from bazaar_host.settings import FILE_NAME, Loaded, Seconds, setting
+from bazaar_node import api_socket
+from bazaar_node.service import OfferRequest
+from bazaar_protocol import limits
+from bazaar_protocol.errors import ConfigError
+
+SECTION: Final = "node"
+
+_MS_PER_S: Final = 1000
+
+
+class OfferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table ``[[node.offers]]``: a capability that the node offers whenever it runs."""
+
+    capability: str
+    command: str | None = None
+    description: str = ""
+    price: Annotated[int, Meta(ge=0, le=limits.INTEGER_MAX)] = 0
+    eta: Seconds = Seconds(60)
+    confidence: Annotated[int, Meta(ge=0, le=10_000)] = 9_000
+    input_schema: str = ""
+    output_schema: str = ""
+    media_type: str = "application/json"
+    tags: tuple[str, ...] = ()
+
+    def request(self) -> OfferRequest:
+        """Return it as the node is asked for it."""
+        return OfferRequest(
+            capability=self.capability,
+            command=self.command,
+            description=self.description,
+            price=self.price,
+            eta_ms=round(self.eta * _MS_PER_S),
+            confidence=self.confidence,
+            input_schema=self.input_schema.encode(),
+            output_schema=self.output_schema.encode(),
+            media_type=self.media_type,
+            tags=self.tags,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FileSettings:
+    """The table ``[node]`` of ``bazaar.toml``."""
+
+    name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)] = setting(
+        "", "A name to show beside the key. It proves nothing: anyone may take the same one."
+    )
+    relays: list[str] = setting(
+        [],
+        "The relays to trade through, as multiaddrs that end in /p2p/ID: "
+        '["/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..."]',
+    )
+    listen: list[str] = setting(
+        ["/ip4/127.0.0.1/tcp/0"],
+        "Where other nodes fetch large inputs and results from; port 0 means any.",
+    )
+    announce: list[str] = setting(
+        [], "The addresses to tell others, if they differ from where the node listens."
+    )
+    slots: Annotated[int, Meta(ge=0, le=1024)] = setting(
+        4, "How many tasks to work on at once; 0 means none, for now."
+    )
+    price_min: Annotated[int, Meta(ge=0, le=limits.INTEGER_MAX)] = setting(
+        0, "Do no task that pays less."
+    )
+    blob_bytes_max: Annotated[int, Meta(ge=limits.MIB)] = setting(
+        4 * 1024 * limits.MIB, "How much room inputs and results may take on the disk, in bytes."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "What to log: debug, info, warning or error."
+    )
+    log_format: Literal["auto", "human", "json"] = setting(
+        "auto", "auto, human or json; auto means lines for people on a terminal, else JSON."
+    )
+    offers: list[OfferSettings] = setting(
+        [],
+        "What to offer; better written as tables, at the end of the file. "
+        "See [[node.offers]] below.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings(FileSettings):
+    """Everything that ``run_node`` has to know."""
+
+    home: Path = Path()
+    """The folder that holds all the node has: its keys, its database, its blobs, its socket."""
+    passphrase_file: Path | None = None
+    """Where the passphrase of a locked key is; asked for on the terminal if it is nowhere."""
+
+    def passphrase(self) -> Passphrase:
+        """Return where the passphrase of the key comes from, if it needs one."""
+        if self.passphrase_file is None:
+            return key_files.from_terminal()
+        return key_files.from_file(self.passphrase_file)
+
+    @property
+    def key_path(self) -> Path:
+        """The file with the key that signs."""
+        return self.home / "node.key"
+
+    @property
+    def recovery_key_path(self) -> Path:
+        """The file with the key that can end this identity; it is meant to be moved away."""
+        return self.home / "recovery.key"
+
+    @property
+    def recovery_public_path(self) -> Path:
+        """The file with the recovery key's public half as did:key, for the genesis record."""
+        return self.home / "recovery.pub"
+
+    @property
+    def database_path(self) -> Path:
+        """The database."""
+        return self.home / "node.sqlite3"
+
+    @property
+    def blobs_path(self) -> Path:
+        """The folder of inputs and results."""
+        return self.home / "blobs"
+
+    @property
+    def socket_path(self) -> Path:
+        """The Unix socket on which the node answers its owner."""
+        return self.home / api_socket.NAME
+
+
+def load(
+    home: Path, *, flags: Mapping[str, object], environ: Mapping[str, str] = os.environ
+) -> Loaded[FileSettings]:
+    """Gather the settings of the node in ``home``, and where each comes from.
+
+    Raises:
+        ConfigError: One of them is unknown or wrong.
+
+    """
+    near, *far = host_settings.files()
+    loaded = host_settings.load(
+        FileSettings,
+        section=SECTION,
+        flags=flags,
+        environ=environ,
+        files=[near, home / FILE_NAME, *far],
+    )
+    _check_offers(loaded.values.offers)
+    return loaded
+
+
+def at_home(values: FileSettings, home: Path, *, passphrase_file: Path | None) -> NodeSettings:
+    """Return the settings ``values`` for the node in ``home``."""
+    fields = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
+    return NodeSettings(**fields, home=home, passphrase_file=passphrase_file)
+
+
+def _check_offers(offers: list[OfferSettings]) -> None:
+    seen: set[str] = set()
+    for offer in offers:
+        if offer.capability in seen:
+            raise ConfigError(f"[[node.offers]]: {offer.capability} is offered twice")
+        seen.add(offer.capability)
