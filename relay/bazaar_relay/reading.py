@@ -1,0 +1,126 @@
+"""Answers out of the store: what the machine has to know, and what nodes ask for."""
+
+from collections.abc import Sequence
+
+from bazaar_protocol import frames, limits
+from bazaar_protocol.errors import StorageError
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.log import Head
+from bazaar_protocol.records import Record, RecordId, parse
+from bazaar_relay.events import Read, ReadDone, ReadFailed, Serve, Started
+from bazaar_relay.store import Store, Stored
+from bazaar_relay.tasks import may_go_on
+from bazaar_relay.works import storage_error
+
+_PAGE = 256
+_ROOM_BYTES = limits.FRAME_BYTES_MAX - limits.KIB
+
+
+async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
+    """Answer the machine."""
+    try:
+        heads = await store.heads(wanted.heads) if wanted.heads else {}
+        tasks = {task: await _task(store, task) for task in wanted.tasks}
+        entries: dict[tuple[AgentId, int], Record] = {}
+        for author, seq in wanted.entries:
+            for raw in await store.log(author, first=seq, last=seq, limit=1):
+                entries[author, seq] = known(raw)
+        letters = {
+            agent: [number for number, _ in await store.letters(agent)] for agent in wanted.letters
+        }
+    except StorageError as error:
+        return ReadFailed(wanted.work, str(error))
+    return ReadDone(wanted.work, heads, tasks, entries, letters)
+
+
+async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
+    """Read what a relay has to know before it can serve.
+
+    Raises:
+        StorageError: The store cannot be read.
+
+    """
+    heads = await store.heads([relay])
+    adverts = [known(raw) for raw in await _unexpired(store, "advert", now_ms)]
+    posts = [known(raw) for raw in await _unexpired(store, "post", now_ms)]
+    tasks = [await _task(store, post.id) for post in posts if may_go_on(post, now_ms)]
+    head = heads.get(relay, Head.empty())
+    return Started(head, await store.cursor(), adverts, tasks)
+
+
+async def answer(store: Store, wanted: Serve) -> frames.FromRelay:
+    """Answer a node; a page is as long as a frame."""
+    frame = wanted.frame
+    try:
+        match frame:
+            case frames.GetHead():
+                return await _head(store, frame)
+            case frames.GetLog():
+                return await _log(store, frame)
+            case frames.GetTask():
+                return await _task_page(store, frame)
+    except StorageError as error:
+        return storage_error(frame.request, str(error))
+
+
+def known(raw: bytes) -> Record:
+    """Read a record that was verified before it was stored."""
+    record, _, _ = parse(raw)
+    return record
+
+
+async def _head(store: Store, wanted: frames.GetHead) -> frames.Segment:
+    author = AgentId(wanted.author)
+    head = (await store.heads([author])).get(author)
+    if head is None:
+        return frames.Segment(wanted.request, (), 0, more=False)
+    raws = await store.log(author, first=head.seq, last=head.seq, limit=1)
+    return frames.Segment(wanted.request, tuple(raws), 0, more=False)
+
+
+async def _log(store: Store, wanted: frames.GetLog) -> frames.Segment:
+    first, last = max(1, wanted.first), wanted.last
+    raws = await store.log(AgentId(wanted.author), first=first, last=last, limit=_PAGE)
+    page = raws[: _fitting(raws)]
+    is_cut = len(page) < len(raws) or (len(raws) == _PAGE and first + _PAGE <= last)
+    return frames.Segment(wanted.request, tuple(page), 0, more=is_cut)
+
+
+async def _task_page(store: Store, wanted: frames.GetTask) -> frames.Segment:
+    found = await store.task(RecordId(wanted.task), after=wanted.after, limit=_PAGE)
+    page = found[: _fitting([stored.raw for stored in found])]
+    cursor = page[-1].cursor if page else wanted.after
+    is_cut = len(page) < len(found) or len(found) == _PAGE
+    return frames.Segment(wanted.request, tuple(one.raw for one in page), cursor, more=is_cut)
+
+
+def _fitting(raws: Sequence[bytes]) -> int:
+    """Return how many of ``raws`` fit into a frame, from the first on."""
+    room = _ROOM_BYTES
+    for count, raw in enumerate(raws):
+        room -= len(raw) + 8
+        if room < 0:
+            return count
+    return len(raws)
+
+
+async def _task(store: Store, task: RecordId) -> list[Record]:
+    stored: list[Stored] = []
+    after = 0
+    while True:
+        page = await store.task(task, after=after, limit=_PAGE)
+        stored += page
+        if len(page) < _PAGE:
+            return [known(one.raw) for one in stored]
+        after = page[-1].cursor
+
+
+async def _unexpired(store: Store, kind: str, now_ms: int) -> list[bytes]:
+    raws: list[bytes] = []
+    after = 0
+    while True:
+        page = await store.unexpired(kind, now_ms=now_ms, after=after, limit=_PAGE)
+        raws += [one.raw for one in page]
+        if len(page) < _PAGE:
+            return raws
+        after = page[-1].cursor

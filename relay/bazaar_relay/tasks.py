@@ -1,0 +1,58 @@
+"""What the relay remembers of tasks: the fold over their records, for as long as there is room."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bazaar_protocol.errors import RemoteError
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import Post
+from bazaar_protocol.records import Record
+from bazaar_protocol.task import State, Task, open_task, step
+
+
+def fold(records: Sequence[Record], relay: AgentId, now_ms: int) -> Task | None:
+    """Return the task that ``records`` of the store tell of; None if they hold no post.
+
+    The store does not say when they arrived, so the times of their authors stand in, and the
+    deadlines that this relay has to enforce begin anew: a sequencer may wait too long, but must
+    never end a lease that its holder believes in.
+    """
+    task: Task | None = None
+    for record in records:
+        at_ms = min(record.time_ms, now_ms)
+        try:
+            if isinstance(record.body, Post):
+                task = task or open_task(record, at_ms)
+            elif task is not None:
+                task = step(task, record, at_ms)
+        except RemoteError:
+            continue  # it changed nothing when it arrived either
+    if task is None or task.terms.sequencer != relay:
+        return task
+    return _begin_deadlines_anew(task, now_ms)
+
+
+def may_go_on(record: Record, now_ms: int) -> bool:
+    """Tell whether a task can still be anything but over, by the longest that each step takes."""
+    assert isinstance(record.body, Post)
+    terms = record.body
+    attempt_ms = terms.lease.schedule_to_start_ms + terms.lease.start_to_close_ms
+    lifetime_ms = terms.expires_in_ms + terms.lease.attempts_max * attempt_ms
+    return record.time_ms + lifetime_ms + terms.acceptance.verdict_within_ms > now_ms
+
+
+def _begin_deadlines_anew(task: Task, now_ms: int) -> Task:
+    match task.state:
+        case State.AWARDED:
+            return replace(task, deadline_ms=now_ms + task.terms.lease.schedule_to_start_ms)
+        case State.RUNNING:
+            return replace(
+                task,
+                deadline_ms=now_ms + task.terms.lease.heartbeat_timeout_ms,
+                close_ms=now_ms + task.terms.lease.start_to_close_ms,
+            )
+        case State.DELIVERED:
+            verdict_ms = now_ms + task.terms.acceptance.verdict_within_ms
+            return replace(task, deadline_ms=verdict_ms)
+        case _:
+            return task
