@@ -1,0 +1,235 @@
+"""A running node: everything it is made of, put together and taken apart again."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from bazaar_host import key_files
+from bazaar_host.bridge import Libp2pTransport
+from bazaar_host.clock import SteadyClock
+from bazaar_host.links import Link
+from bazaar_host.logs import logger
+from bazaar_host.signals import stop_on_signals
+from bazaar_node.agent import Agent
+from bazaar_node.api import serve_api
+from bazaar_node.blobs import BlobStore
+from bazaar_node.desk import Desk, Parts
+from bazaar_node.drafts import draft_offer
+from bazaar_node.driver import Driver
+from bazaar_node.errands import Errands
+from bazaar_node.events import Logged
+from bazaar_node.relays import RelayOffice
+from bazaar_node.schemas import SchemaChecker
+from bazaar_node.service import Status
+from bazaar_node.settings import NodeSettings
+from bazaar_node.store import NodeStore
+from bazaar_node.transfer import serve
+from bazaar_node.turn import Pen
+from bazaar_node.workshop import Handler, Workshop
+from bazaar_protocol.errors import BazaarError, KeyFileError
+from bazaar_protocol.frames import NODE_PROTOCOL
+from bazaar_protocol.identity import Keypair, parse_agent
+from bazaar_protocol.log import recovery_hash
+from bazaar_protocol.records import RecordId
+
+SERVED_LINKS_MAX: Final = 64
+"""How many peers may fetch from us at the same time."""
+
+log = logger(__name__)
+
+
+async def run_node(settings: NodeSettings, *, on_ready: Callable[[Status], None]) -> None:
+    """Run a node until it is told to stop, answering its owner on its socket.
+
+    ``on_ready`` is called once, when a relay has confirmed that our store is no old copy.
+
+    Raises:
+        LocalError: The node cannot run, or cannot go on.
+
+    """
+    stop = stop_on_signals()
+    async with open_node(settings) as desk, asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve_api(desk, settings.socket_path, stop))
+        tasks.create_task(_announce(desk, on_ready, stop))
+
+
+@asynccontextmanager
+async def open_node(
+    settings: NodeSettings, handlers: Mapping[str, Handler] | None = None
+) -> AsyncGenerator[Desk]:
+    """Run a node inside this block.
+
+    Args:
+        settings: See ``NodeSettings``.
+        handlers: Python functions that do the work of offers, by capability with version.
+
+    Raises:
+        LocalError: The node cannot run. When it cannot go on (its store is an old copy), the
+            block is cancelled, and this is raised at its end.
+
+    """
+    clock = SteadyClock()
+    try:
+        async with AsyncExitStack() as stack:
+            keys = read_keys(settings)
+            store = await stack.enter_async_context(NodeStore.open(settings.database_path))
+            await _begin_log(store, settings, keys, clock)
+            blobs = BlobStore(settings.blobs_path, settings.blob_bytes_max)
+            serving = await stack.enter_async_context(_Serving(blobs).open())
+            transport = await stack.enter_async_context(
+                Libp2pTransport.open(keys, settings.listen, (NODE_PROTOCOL,), serving.on_link)
+            )
+            schemas = await stack.enter_async_context(SchemaChecker())
+            addresses = tuple(settings.announce or transport.addresses)
+            driver = Driver(store, _builder(store, keys, settings, addresses), clock)
+            serving.driver = driver
+            office = RelayOffice(keys, transport, store, driver)
+            office.name = settings.name
+            workshop = Workshop(driver, blobs, schemas, settings.home / "work")
+            workshop.handlers.update(handlers or {})
+            errands = Errands(driver, office, store, workshop)
+            await driver.load(errands)
+            await stack.enter_async_context(errands.serving())
+            background = await stack.enter_async_context(_background())
+            background.start(driver.run())
+            background.start(office.run(settings.relays))
+            parts = Parts(settings, store, driver, office, errands, workshop, addresses)
+            yield Desk(parts, started_ms=clock.now_ms())
+    except BaseExceptionGroup as group:
+        raise _worst(group) from None
+
+
+def read_keys(settings: NodeSettings) -> Keypair:
+    """Read the node's key, asking for its passphrase if it has one.
+
+    Raises:
+        KeyFileError: It is missing, damaged, readable by others, or locked by another passphrase.
+
+    """
+    source = settings.passphrase_file
+    ask = key_files.from_terminal() if source is None else key_files.from_file(source)
+    return key_files.read(settings.key_path, ask)
+
+
+async def _begin_log(
+    store: NodeStore, settings: NodeSettings, keys: Keypair, clock: SteadyClock
+) -> None:
+    await store.claim_identity(keys.agent)
+    head = await store.head()
+    if head.seq == 0:
+        recovery = _recovery_key(settings.recovery_public_path)
+        pen = Pen(keys, head, os.urandom)
+        await store.write([Logged(pen.begin(recovery_hash(recovery), clock.now_ms()))])
+
+
+def _recovery_key(path: Path) -> bytes:
+    try:
+        return parse_agent(path.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(
+            f"{path}: cannot read the recovery key's public half ({error}); "
+            "an identity begins with it, so make one anew: bazaar init --home …"
+        ) from error
+
+
+def _builder(
+    store: NodeStore, keys: Keypair, settings: NodeSettings, addresses: tuple[str, ...]
+) -> Callable[[], Awaitable[Agent]]:
+    async def build() -> Agent:
+        configured = [draft_offer(offer.request()) for offer in settings.offers]
+        offers = await store.offers() | {offer.capability: offer for offer in configured}
+        opened = {bid: terms for bid, (_, terms) in (await store.opened()).items()}
+        agent = Agent(
+            Pen(keys, await store.head(), os.urandom),
+            await store.live(),
+            opened=opened,
+            offers=offers,
+            slots=settings.slots,
+            price_min=settings.price_min,
+        )
+        agent.addresses = addresses
+        return agent
+
+    return build
+
+
+class _Serving:
+    """Lets peers fetch what they may have."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self.driver: Driver | None = None
+        self._blobs = blobs
+        self._links: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator["_Serving"]:
+        try:
+            yield self
+        finally:
+            for link in self._links:
+                link.cancel()
+            await asyncio.gather(*self._links, return_exceptions=True)
+
+    def on_link(self, link: Link) -> None:
+        if link.protocol != NODE_PROTOCOL or len(self._links) >= SERVED_LINKS_MAX:
+            link.close()
+            return
+        task = asyncio.create_task(serve(link, self._blobs, self._may_fetch))
+        self._links.add(task)
+        task.add_done_callback(self._links.discard)
+
+    def _may_fetch(self, peer: bytes, task: bytes, digest: bytes) -> bool:
+        if self.driver is None:
+            return False
+        return self.driver.agent.may_fetch(parse_agent(peer.hex()), RecordId(task), digest)
+
+
+class _Background:
+    """Tasks that run beside a block and end with it; when one fails, so does the block."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._started: list[asyncio.Task[None]] = []
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run ``work`` until the block ends."""
+        self._started.append(self._tasks.create_task(work))
+
+    def stop(self) -> None:
+        """Cancel what was started."""
+        for task in self._started:
+            task.cancel()
+
+
+@asynccontextmanager
+async def _background() -> AsyncGenerator[_Background]:
+    async with asyncio.TaskGroup() as tasks:
+        background = _Background(tasks)
+        try:
+            yield background
+        finally:
+            background.stop()
+
+
+async def _announce(desk: Desk, on_ready: Callable[[Status], None], stop: asyncio.Event) -> None:
+    ready, stopped = asyncio.ensure_future(desk.ready()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            on_ready(await desk.status())
+        await stopped
+    finally:
+        ready.cancel()
+        stopped.cancel()
+
+
+def _worst(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one error that says most: a fault of ours, which nobody raised on purpose."""
+    flat: list[BaseException] = []
+    for error in group.exceptions:
+        flat.append(_worst(error) if isinstance(error, BaseExceptionGroup) else error)
+    bugs = [error for error in flat if not isinstance(error, BazaarError)]
+    return (bugs or flat)[0]

@@ -1,0 +1,321 @@
+"""A node's dealings with all its relays: who we are there, what we missed, and what we send.
+
+With each relay that connects, in this order: check that it does not know more of our own log than
+we do, give it what it lacks of that, subscribe from where we left off, and hand over the outbox.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from bazaar_host.addresses import Address
+from bazaar_host.links import Transport
+from bazaar_host.logs import logger
+from bazaar_node.driver import Driver
+from bazaar_node.events import Arrived, KeepData, LetterArrived, RefusedByRelay
+from bazaar_node.outbox import Outbox
+from bazaar_node.relay_session import RelaySession
+from bazaar_node.store import NodeStore, Parcel, RelayMark
+from bazaar_protocol import frames, letters, limits
+from bazaar_protocol.errors import (
+    BadSignature,
+    LinkClosed,
+    MalformedRecord,
+    OldBackup,
+    Refused,
+    RemoteError,
+    StorageError,
+    Unreachable,
+)
+from bazaar_protocol.identity import AgentId, Keypair
+from bazaar_protocol.records import record_id, unseal
+from bazaar_protocol.sealing import open_sealed
+
+PARCELS_PER_TURN: Final = 128
+RETRY_S: Final = 0.5
+TIDY_EVERY_S: Final = 2.0
+ADVERT_PAUSE_S: Final = 0.3
+ADVERT_LIFETIME_MS: Final = 10 * limits.MINUTE_MS
+ADVERT_EVERY_S: Final = 240.0
+GONE_STATUSES: Final = ("malformed", "signature", "too-large", "expired", "blocked", "stale")
+
+log = logger(__name__)
+
+
+class RelayClient:
+    """Our dealings with one relay; the listener of its session."""
+
+    def __init__(self, address: str, office: "RelayOffice") -> None:
+        self.address = address
+        self.agent = Address.parse(address).peer
+        self.is_caught_up = False
+        self.is_ready = False
+        """We have checked that this relay knows nothing of our log that we do not."""
+        self.mark = RelayMark(b"", 0, 0)
+        self.session = RelaySession(office.transport, address, self, rng=office.rng)
+        self._office = office
+        self._has_parcels = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look into the outbox again."""
+        self._has_parcels.set()
+
+    async def on_connected(self, session: RelaySession, welcome: frames.Welcome) -> None:
+        """Check what the relay knows of us, then subscribe."""
+        await self._office.check_head(session)
+        if welcome.store != self.mark.store:  # a new store: what we knew of it means nothing
+            self._keep(RelayMark(welcome.store, 0, self.mark.acknowledged))
+            await session.publish(await self._office.open_posts())
+        me = self._office.keys.agent
+        await session.subscribe([frames.Filter(to=(me,))], self.mark.cursor)
+        self.is_ready = True
+        self._has_parcels.set()
+        self._office.on_ready()
+
+    async def on_event(self, session: RelaySession, cursor: int, raw: bytes) -> None:
+        """Verify a record and hand it to the agent."""
+        del session
+        await self._office.driver.tell(Arrived(unseal(raw)))
+        self._keep(RelayMark(self.mark.store, cursor, self.mark.acknowledged))
+
+    async def on_caught_up(self, session: RelaySession, cursor: int) -> None:
+        """We know all that was addressed to us."""
+        del session
+        self._keep(RelayMark(self.mark.store, cursor, self.mark.acknowledged))
+        self.is_caught_up = True
+        self._office.on_caught_up()
+
+    async def on_letter(self, session: RelaySession, number: int, sealed: bytes) -> None:
+        """Read a letter, and let the relay forget it once what it brought is durable."""
+        with suppress(MalformedRecord, BadSignature):  # then it is of no use to anybody
+            sender, content = open_sealed(self._office.keys, sealed)
+            letter = letters.decode_letter(content)
+            turn = await self._office.driver.ask(LetterArrived(sender, letter))
+            for action in turn.actions:
+                if isinstance(action, KeepData):
+                    await self._office.keep(action)
+        await session.request(frames.Collect(0, (number,)))
+
+    async def on_lagged(self, session: RelaySession, cursor: int) -> None:
+        """Do nothing: the relay goes on out of its store."""
+
+    async def on_disconnected(self, session: RelaySession, reason: str) -> None:
+        """Wait for the session to dial again."""
+        del session
+        self.is_ready = self.is_caught_up = False
+        log.info("relay lost", relay=self.address, reason=reason)
+
+    async def publish_forever(self) -> None:
+        """Hand over the outbox, in order, as often as it takes."""
+        while True:
+            await self._has_parcels.wait()
+            self._has_parcels.clear()
+            while self.is_ready:
+                parcels = await self._office.outbox.after(self.mark.acknowledged, PARCELS_PER_TURN)
+                if not parcels:
+                    break
+                try:
+                    await self._hand_over(parcels)
+                except (LinkClosed, Unreachable, MalformedRecord):
+                    break  # on_connected wakes us again
+                except Refused:
+                    await asyncio.sleep(RETRY_S)
+
+    async def _hand_over(self, parcels: Sequence[Parcel]) -> None:
+        """Send a run of records, or one letter, and take note of what the relay has."""
+        for run in _runs(parcels):
+            if run[0].to is not None:
+                await self.session.request(frames.Mail(0, run[0].to, run[0].raw))
+            else:
+                statuses = await self.session.publish([parcel.raw for parcel in run])
+                for parcel, status in zip(run, statuses, strict=True):
+                    await self._settle(parcel, status)
+            acknowledged = run[-1].number
+            self._keep(RelayMark(self.mark.store, self.mark.cursor, acknowledged))
+
+    async def _settle(self, parcel: Parcel, status: str) -> None:
+        prefix = status.partition(":")[0]
+        match prefix:
+            case "accepted" | "duplicate":
+                return
+            case "gap":
+                await self._office.send_log(self.session)
+            case "fork":
+                raise OldBackup(
+                    "a relay knows another record of ours at this place of our log: this store is "
+                    "an old copy, or two nodes run with one key"
+                )
+            case _ if prefix in GONE_STATUSES:
+                await self._office.driver.tell(RefusedByRelay(unseal(parcel.raw), status))
+            case _:  # rate-limited, storage: it may go through later
+                raise Refused(prefix, status)
+
+    def _keep(self, mark: RelayMark) -> None:
+        self.mark = mark
+        self._office.driver.mark(self.address, mark)
+
+
+class RelayOffice:
+    """All relays of a node.
+
+    Args:
+        keys: Who we are.
+        transport: Dials.
+        store: Has our log and the outbox.
+        driver: Takes what the relays tell us.
+
+    """
+
+    def __init__(
+        self, keys: Keypair, transport: Transport, store: NodeStore, driver: Driver
+    ) -> None:
+        self.keys = keys
+        self.transport = transport
+        self.driver = driver
+        self.rng = random.Random()
+        self.outbox = Outbox(store)
+        self.clients: dict[str, RelayClient] = {}
+        self.is_ready = asyncio.Event()
+        """Set once some relay has confirmed that our store is not an old copy."""
+        self.keep: Callable[[KeepData], Awaitable[None]]
+        """Keeps data that a letter brought; set before ``run``."""
+        self.name = ""
+        self._store = store
+        self._advert_due = asyncio.Event()
+        self._has_advertised = False
+
+    async def run(self, addresses: Sequence[str]) -> None:
+        """Deal with the relays at ``addresses`` until cancelled.
+
+        Raises:
+            OldBackup: A relay knows more of our log than our store does.
+            StorageError: Our store fails us.
+
+        """
+        marks = await self._store.marks()
+        async with asyncio.TaskGroup() as tasks:
+            for address in addresses:
+                client = RelayClient(address, self)
+                client.mark = marks.get(address, client.mark)
+                self.clients[address] = client
+                tasks.create_task(client.session.run())
+                tasks.create_task(client.publish_forever())
+            tasks.create_task(self._advertise())
+            tasks.create_task(self._tidy())
+
+    def dispatch(self, parcels: list[Parcel]) -> None:
+        """Hand over what has just become durable."""
+        self.outbox.add(parcels)
+        for client in self.clients.values():
+            client.wake()
+
+    def readvertise(self) -> None:
+        """Tell the relays soon that our offers or our load have changed."""
+        self._advert_due.set()
+
+    def connected(self) -> list[RelayClient]:
+        """Return the relays that can be asked something now."""
+        return [client for client in self.clients.values() if client.is_ready]
+
+    def by_agent(self, agent: AgentId) -> RelayClient | None:
+        """Return the relay with this identity, if it can be asked something now."""
+        return next((client for client in self.connected() if client.agent == agent), None)
+
+    async def check_head(self, session: RelaySession) -> None:
+        """Compare our log with what a relay knows of it, and give it what it lacks.
+
+        Raises:
+            OldBackup: It knows an entry of ours that we do not.
+
+        """
+        known = await session.head(self.keys.agent)
+        ours = await self._store.head()
+        if known is not None:
+            head = unseal(known)
+            if head.author != self.keys.agent:
+                raise MalformedRecord("asked for our head, the relay sent another author's")
+            entries = await self._store.log(head.seq, 1)
+            if head.seq > ours.seq or not entries or record_id(entries[0]) != head.id:
+                raise OldBackup(
+                    f"relay {session.address} knows entry {head.seq} of our log, which is not in "
+                    f"our store (it ends at {ours.seq}): this is an old backup, and signing with "
+                    "it would contradict what we signed before. Put the newest copy back, or "
+                    "begin with a new identity in another folder (bazaar init --home …)"
+                )
+        await self.send_log(session, after=0 if known is None else unseal(known).seq)
+        self.is_ready.set()
+
+    async def send_log(self, session: RelaySession, *, after: int | None = None) -> None:
+        """Give a relay the entries of our log that it lacks."""
+        if after is None:
+            head = await session.head(self.keys.agent)
+            after = 0 if head is None else unseal(head).seq
+        while entries := await self._store.log(after + 1, limits.RECORDS_PER_FRAME_MAX):
+            await session.publish(entries)
+            after += len(entries)
+
+    async def open_posts(self) -> list[bytes]:
+        """Return our posts that are still on offer."""
+        live = await self._store.live()
+        return [entry.task.post.raw for entry in live if entry.role == "poster"]
+
+    def on_ready(self) -> None:
+        """Begin to use a relay."""
+        self._advert_due.set()
+
+    def on_caught_up(self) -> None:
+        """Let deadlines pass, once every relay in reach has told all that it had for us."""
+        if all(client.is_caught_up for client in self.connected()):
+            self.driver.begin_ticking()
+
+    async def _advertise(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ADVERT_EVERY_S):
+                    await self._advert_due.wait()
+            await asyncio.sleep(ADVERT_PAUSE_S)  # a burst of changes is one advert
+            self._advert_due.clear()
+            if self.driver.agent.offers or self._has_advertised:
+                await self._publish_advert()
+
+    async def _publish_advert(self) -> None:
+        now_ms = self.driver.clock.now_ms()
+        relays = tuple(self.clients)[: limits.ADDRESSES_MAX]
+        advert = self.driver.agent.advert(
+            name=self.name, relays=relays, expires_in_ms=ADVERT_LIFETIME_MS, now_ms=now_ms
+        )
+        self._has_advertised = True
+        for client in self.connected():
+            try:
+                await client.session.publish([advert.raw])
+            except RemoteError:  # the next one is due soon
+                log.debug("advert not published", relay=client.address)
+
+    async def _tidy(self) -> None:
+        """Write marks that no commit took along, and drop what every relay has."""
+        while True:
+            await asyncio.sleep(TIDY_EVERY_S)
+            try:
+                await self.driver.flush()
+                await self.outbox.drop(
+                    min((client.mark.acknowledged for client in self.clients.values()), default=0)
+                )
+            except StorageError as error:  # nothing is lost: it is done again
+                log.warning("cannot tidy up", trouble=str(error))
+
+
+def _runs(parcels: Sequence[Parcel]) -> Iterator[list[Parcel]]:
+    """Split parcels, in order, into single letters and runs of records."""
+    run: list[Parcel] = []
+    for parcel in parcels:
+        if parcel.to is None:
+            run.append(parcel)
+            continue
+        if run:
+            yield run
+            run = []
+        yield [parcel]
+    if run:
+        yield run
