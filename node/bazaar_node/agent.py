@@ -110,28 +110,14 @@ class Agent:
         """
         turn = Turn(self.pen, now_ms)
         match event:
-            case Arrived(record):
-                self._take(turn, record)
-            case LetterArrived(sender, letter):
-                self._read(turn, sender, letter)
             case Ticked():
                 self._tick(turn)
-            case Asked(post, command):
-                self._poster.post(turn, post, command)
-            case ResultArrived():
-                self._poster.judge_when_here(turn, event)
-            case Judged():
-                self._poster.judge(turn, event)
-            case Cancelled(task, reason):
-                self._cancel(turn, event, task, reason)
-            case RefusedByRelay(record, status):
-                self._note_refusal(turn, record, status)
-            case Learnt():
-                self._worker.take_learnt(turn, event)
-            case InputFound(task, worker, data):
-                turn.mail(worker, TaskInput(task, data))
-            case _:
+            case Asked() | ResultArrived() | Judged() | InputFound() | Cancelled():
+                self._post(turn, event)
+            case InputReady() | WorkProgressed() | WorkDone() | WorkFailed() | Learnt():
                 self._work(turn, event)
+            case _:
+                self._hear(turn, event)
         return turn
 
     def wake_ms(self) -> int | None:
@@ -211,7 +197,33 @@ class Agent:
             case _:
                 return
 
-    def _work(self, turn: Turn, event: InputReady | WorkProgressed | WorkDone | WorkFailed) -> None:
+    def _hear(self, turn: Turn, event: Arrived | LetterArrived | RefusedByRelay) -> None:
+        match event:
+            case Arrived(record):
+                self._take(turn, record)
+            case LetterArrived(sender, letter):
+                self._read(turn, sender, letter)
+            case RefusedByRelay(record, status):
+                self._note_refusal(turn, record, status)
+
+    def _post(
+        self, turn: Turn, event: Asked | ResultArrived | Judged | InputFound | Cancelled
+    ) -> None:
+        match event:
+            case Asked(post, command):
+                self._poster.post(turn, post, command)
+            case ResultArrived():
+                self._poster.judge_when_here(turn, event)
+            case Judged():
+                self._poster.judge(turn, event)
+            case InputFound(task, worker, data):
+                turn.mail(worker, TaskInput(task, data))
+            case Cancelled(task, reason):
+                self._cancel(turn, event, task, reason)
+
+    def _work(
+        self, turn: Turn, event: InputReady | WorkProgressed | WorkDone | WorkFailed | Learnt
+    ) -> None:
         match event:
             case InputReady():
                 self._worker.start(turn, event)
@@ -221,6 +233,8 @@ class Agent:
                 self._worker.deliver(turn, event)
             case WorkFailed(task, epoch, reason):
                 self._worker.give_up(turn, task, epoch, reason)
+            case Learnt():
+                self._worker.take_learnt(turn, event)
 
     def _cancel(self, turn: Turn, event: Cancelled, task: RecordId, reason: str) -> None:
         entry = self._ledger.get(task)

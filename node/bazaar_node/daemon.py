@@ -228,8 +228,9 @@ async def _announce(desk: Desk, on_ready: Callable[[Status], None], stop: asynci
 
 def _worst(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the one error that says most: a fault of ours, which nobody raised on purpose."""
-    flat: list[BaseException] = []
-    for error in group.exceptions:
-        flat.append(_worst(error) if isinstance(error, BaseExceptionGroup) else error)
+    flat = [
+        _worst(error) if isinstance(error, BaseExceptionGroup) else error
+        for error in group.exceptions
+    ]
     bugs = [error for error in flat if not isinstance(error, BazaarError)]
     return (bugs or flat)[0]

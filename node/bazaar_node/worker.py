@@ -18,9 +18,10 @@ from bazaar_node.events import (
     WorkProgressed,
 )
 from bazaar_node.ledger import Entry, Ledger
+from bazaar_node.sealed_bids import seal_bid
 from bazaar_node.turn import Turn
 from bazaar_protocol import limits
-from bazaar_protocol.award import commitment, terms_hash
+from bazaar_protocol.award import terms_hash
 from bazaar_protocol.errors import NotFound, StaleEpoch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
@@ -35,7 +36,7 @@ from bazaar_protocol.kinds import (
     Post,
     Withdraw,
 )
-from bazaar_protocol.letters import Renewed, SealedTerms, TaskResult
+from bazaar_protocol.letters import Renewed, TaskResult
 from bazaar_protocol.normal_form import to_normal
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import State, award_of, link_to
@@ -280,16 +281,14 @@ class Worker:
 
     def _bid(self, turn: Turn, entry: Entry, offer: Offer) -> None:
         task = entry.task
-        price = (
-            task.terms.price if task.terms.mode == "claim" else max(offer.price, self._price_min)
-        )
+        price = max(offer.price, self._price_min)
+        if task.terms.mode == "claim":
+            price = task.terms.price
         terms = BidTerms(price, offer.eta_ms, offer.confidence, BID_VALID_MS)
+        body = Bid(task.id, terms, b"", b"")
         if task.terms.sealed:
-            salt = turn.pen.entropy(32)
-            sealed = turn.pen.seal(AgentId(task.terms.sequencer), SealedTerms(task.id, salt, terms))
-            record = turn.say(Bid(task.id, None, sealed, commitment(salt, terms)))
-        else:
-            record = turn.say(Bid(task.id, terms, b"", b""))
+            body = seal_bid(turn.pen, AgentId(task.terms.sequencer), task.id, terms)
+        record = turn.say(body)
         self._ledger.bid(turn, entry, record, terms)
 
     def _decline(self, turn: Turn, task: RecordId, epoch: int, reason: DeclineReason) -> None:
