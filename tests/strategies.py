@@ -1,7 +1,6 @@
 """Hypothesis strategies for everything that travels, and small makers of valid examples."""
 
 import unicodedata
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, get_args
 
@@ -10,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from bazaar_protocol import codec, frames, kinds, letters, limits
-from bazaar_protocol.identity import AgentId, Keypair
+from bazaar_protocol.identity import Keypair
 
 ADA, BO, CY, DEE = (Keypair.from_name(name) for name in ("ada", "bo", "cy", "dee"))
 """Agents whose keys anyone can derive."""
 
-SCALAR_LIMIT = 12
+ITEMS_MAX = 4
 """Strategies make lists no longer than this; the limits themselves have tests of their own."""
 
 
@@ -28,6 +27,20 @@ def texts(min_size: int = 0, max_size: int = 40) -> SearchStrategy[str]:
 
 def of_type(annotation: msgspec.inspect.Type) -> SearchStrategy[Any]:
     """Every value that ``annotation`` allows, more or less; so a new kind is tested unasked."""
+    match annotation:
+        case msgspec.inspect.UnionType(types=types):
+            return st.one_of([of_type(one) for one in types])
+        case msgspec.inspect.VarTupleType(item_type=item, min_length=low, max_length=high):
+            size = min(high or ITEMS_MAX, ITEMS_MAX)
+            return st.lists(of_type(item), min_size=low or 0, max_size=size).map(tuple)
+        case msgspec.inspect.StructType(cls=struct):
+            return structs(struct)
+        case _:
+            return scalars(annotation)
+
+
+def scalars(annotation: msgspec.inspect.Type) -> SearchStrategy[Any]:
+    """Values of a type that has no parts."""
     match annotation:
         case msgspec.inspect.IntType(ge=low, le=high):
             return st.integers(low or 0, limits.INTEGER_MAX if high is None else high)
@@ -44,14 +57,7 @@ def of_type(annotation: msgspec.inspect.Type) -> SearchStrategy[Any]:
         case msgspec.inspect.NoneType():
             return st.none()
         case msgspec.inspect.LiteralType(values=values):
-            return st.sampled_from(sorted(values))
-        case msgspec.inspect.UnionType(types=types):
-            return st.one_of([of_type(one) for one in types])
-        case msgspec.inspect.VarTupleType(item_type=item, min_length=low, max_length=high):
-            size = min(high or SCALAR_LIMIT, 4)
-            return st.lists(of_type(item), min_size=low or 0, max_size=size).map(tuple)
-        case msgspec.inspect.StructType(cls=struct):
-            return structs(struct)
+            return st.sampled_from(sorted(values, key=repr))
         case _:
             raise AssertionError(f"no strategy for {annotation}")
 
@@ -152,7 +158,3 @@ def raw_payload(keys: Keypair, kind: str, body: bytes, *, seq: int = 0, prev: by
     """A payload with any bytes as its body, signed; ``kind`` decides the rest."""
     head = [codec.encode(item) for item in (1, kind, keys.agent, seq, prev, 5)]
     return sealed_payload(keys, array(*head, body))
-
-
-Change = Callable[[bytes], bytes]
-Agents = dict[AgentId, Keypair]

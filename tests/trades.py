@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from tests.strategies import ADA, BO, make_post
 
 from bazaar_protocol import award, kinds, records
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Link
 from bazaar_protocol.records import Record, RecordId
-from bazaar_protocol.task import Task, link_to
-from tests.strategies import ADA, BO, make_post
+from bazaar_protocol.task import Task, award_of, link_to
 
 NOTHING = Link(bytes(32), 1, bytes(32))
 
@@ -64,7 +64,7 @@ class Scribe:
         return self.say(by, kinds.Award(**given))
 
     def accept(self, task: Task, keys: Keypair = BO, **changes: Any) -> Record:
-        terms = task.award.body.terms if task.award else bytes(32)  # type: ignore[union-attr]
+        terms = award_of(task.award).terms if task.award else bytes(32)
         body = kinds.Accept(task.id, link(task.award), max(task.epoch, 1), terms)
         return self.say(keys, msgspec.structs.replace(body, **changes))
 

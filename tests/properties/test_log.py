@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
+from tests.strategies import ADA, BO, CY, array
 
 from bazaar_protocol import codec, kinds, log, records
 from bazaar_protocol.errors import (
@@ -17,7 +18,6 @@ from bazaar_protocol.errors import (
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record
-from tests.strategies import ADA, BO, CY, array
 
 RECOVERY = Keypair.from_name("ada's recovery key")
 

@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
+from tests.strategies import ADA, BODIES, bodies, place, plain_values, raw_payload
 
 from bazaar_protocol import codec, kinds, records
 from bazaar_protocol.errors import BadSignature, MalformedRecord, RemoteError
-from tests.strategies import ADA, BODIES, bodies, place, plain_values, raw_payload
 
 
 @pytest.mark.parametrize("kind", sorted(kinds.KINDS))

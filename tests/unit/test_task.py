@@ -1,0 +1,383 @@
+"""The life of a task by example: each mode, and each rule that somebody tries to break."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from tests.strategies import ADA, BO, CY, DEE
+from tests.trades import Scribe
+
+from bazaar_protocol import kinds
+from bazaar_protocol.errors import IllegalTransition, MalformedRecord, StaleEpoch
+from bazaar_protocol.identity import Keypair
+from bazaar_protocol.records import Record
+from bazaar_protocol.task import (
+    ABANDONED_AFTER_MS,
+    AwardDue,
+    BreachDue,
+    Elapsed,
+    State,
+    Task,
+    due,
+    link_to,
+    open_task,
+    step,
+    wake_ms,
+)
+
+NOW = 100_000
+Break = Callable[[Scribe, Task], Record]
+
+
+def opened(scribe: Scribe, **changes: Any) -> Task:
+    return open_task(scribe.post(**changes), NOW)
+
+
+def awarded(scribe: Scribe, **changes: Any) -> Task:
+    task = opened(scribe, **changes)
+    task = step(task, scribe.bid(task, BO, 50), NOW + 10)
+    task = step(task, scribe.bid(task, CY, 60), NOW + 20)
+    return step(task, scribe.award(task), NOW + 1_000)
+
+
+def running(scribe: Scribe, **changes: Any) -> Task:
+    task = awarded(scribe, **changes)
+    return step(task, scribe.accept(task), NOW + 1_100)
+
+
+def delivered(scribe: Scribe, **changes: Any) -> Task:
+    task = running(scribe, **changes)
+    return step(task, scribe.deliver(task), NOW + 2_000)
+
+
+def test_an_auction_from_post_to_verdict() -> None:
+    scribe = Scribe()
+    task = opened(scribe)
+    assert (task.state, due(task, NOW), wake_ms(task, NOW)) == (State.OPEN, None, NOW + 1_000)
+    task = step(task, scribe.bid(task, BO, 50), NOW + 10)
+    assert due(task, NOW + 999) is None
+    assert due(task, NOW + 1_000) == AwardDue(task.bids, None)
+    task = step(task, scribe.award(task), NOW + 1_000)
+    assert (task.state, task.worker, task.epoch) == (State.AWARDED, BO.agent, 1)
+    assert wake_ms(task, NOW) == NOW + 3_000
+    task = step(task, scribe.accept(task), NOW + 1_100)
+    assert wake_ms(task, NOW + 1_100) == NOW + 7_100
+    task = step(task, scribe.heartbeat(task), NOW + 5_000)
+    assert wake_ms(task, NOW + 5_000) == NOW + 11_000
+    task = step(task, scribe.deliver(task), NOW + 6_000)
+    assert (task.state, wake_ms(task, NOW)) == (State.DELIVERED, NOW + 66_000)
+    task = step(task, scribe.verdict(task), NOW + 7_000)
+    assert (task.state, task.worker, wake_ms(task, NOW)) == (State.ACCEPTED, BO.agent, None)
+
+
+def test_a_lost_lease_goes_to_the_next_bid_and_the_old_result_is_stale() -> None:
+    scribe = Scribe()
+    task = running(scribe)
+    late = scribe.deliver(task)
+    assert due(task, NOW + 7_100) == BreachDue("heartbeat")
+    task = step(task, scribe.breach(task), NOW + 7_100)
+    assert (task.state, task.worker) == (State.OPEN, None)
+    assert [bid.record.author for bid in task.bids if bid.record.id not in task.spent] == [CY.agent]
+    with pytest.raises(StaleEpoch) as caught:
+        step(task, late, NOW + 7_200)
+    assert (caught.value.have, caught.value.need) == (1, 2)
+    task = step(task, scribe.award(task, CY), NOW + 7_300)
+    with pytest.raises(StaleEpoch):
+        step(task, late, NOW + 7_400)
+    assert step(task, scribe.accept(task, CY), NOW + 7_500).attempts == 2
+
+
+def test_too_many_attempts_end_in_failure_and_late_work_is_stale_there_too() -> None:
+    scribe = Scribe()
+    task = running(scribe, lease=kinds.Lease(2_000, 30_000, 6_000, 1))
+    late = scribe.deliver(task)
+    task = step(task, scribe.breach(task), NOW + 7_100)
+    assert task.state is State.FAILED
+    with pytest.raises(StaleEpoch):
+        step(task, late, NOW + 7_200)
+
+
+def test_a_cancelled_worker_learns_that_its_lease_is_over() -> None:
+    scribe = Scribe()
+    task = running(scribe)
+    beat = scribe.heartbeat(task)
+    task = step(task, scribe.withdraw(task, ADA), NOW + 2_000)
+    assert task.state is State.CANCELLED
+    with pytest.raises(StaleEpoch):
+        step(task, beat, NOW + 2_100)
+
+
+def test_an_award_that_nobody_accepts_in_time_is_taken_back_by_the_clock() -> None:
+    scribe = Scribe()
+    task = awarded(scribe)
+    assert step(task, Elapsed(), NOW + 2_999) is task
+    late = scribe.accept(task)
+    task = step(task, Elapsed(), NOW + 3_000)
+    assert (task.state, task.attempts) == (State.OPEN, 0)
+    with pytest.raises(StaleEpoch):
+        step(task, late, NOW + 3_001)
+
+
+def test_a_task_that_comes_back_after_its_expiry_has_expired() -> None:
+    scribe = Scribe()
+    assert step(awarded(scribe), Elapsed(), NOW + 60_000).state is State.EXPIRED
+    task = running(scribe)
+    assert step(task, scribe.breach(task), NOW + 60_000).state is State.EXPIRED
+    assert due(opened(scribe, mode="claim"), NOW + 60_000) is None
+
+
+def test_a_running_task_ends_by_record_and_only_long_silence_fails_it() -> None:
+    scribe = Scribe()
+    task = running(scribe)
+    assert due(task, NOW + 31_100) == BreachDue("start_to_close")
+    assert step(task, Elapsed(), NOW + 31_100) is task
+    assert step(task, scribe.deliver(task), NOW + 31_200).state is State.DELIVERED
+    end = NOW + 31_100 + ABANDONED_AFTER_MS
+    assert wake_ms(task, NOW + 31_100) == end
+    assert step(task, Elapsed(), end).state is State.FAILED
+
+
+def test_without_a_verdict_it_lapses_and_a_late_verdict_still_counts() -> None:
+    scribe = Scribe()
+    task = delivered(scribe)
+    task = step(task, Elapsed(), NOW + 62_000)
+    assert (task.state, task.worker) == (State.LAPSED, BO.agent)
+    task = step(task, scribe.verdict(task, accepted=False, reason="wrong"), NOW + 90_000)
+    assert (task.state, task.why) == (State.REJECTED, "wrong")
+
+
+def test_a_direct_task_fails_when_its_worker_goes() -> None:
+    scribe = Scribe()
+    task = opened(scribe, mode="direct", worker=BO.agent)
+    assert due(task, NOW) == AwardDue((), BO.agent)
+    task = step(task, scribe.award(task), NOW)
+    assert step(task, scribe.decline(task), NOW + 5).state is State.FAILED
+    task = step(task, scribe.accept(task), NOW + 5)
+    assert step(task, scribe.withdraw(task), NOW + 9).state is State.FAILED
+    assert step(task, scribe.breach(task), NOW + 9).state is State.OPEN
+
+
+def test_a_claim_is_awarded_by_the_relay_that_the_post_names() -> None:
+    scribe = Scribe()
+    task = opened(scribe, mode="claim", sequencer=DEE.agent)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.award(task, by=ADA), NOW)
+    task = step(task, scribe.award(task, by=DEE), NOW)
+    task = step(task, scribe.accept(task), NOW)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.breach(task, ADA), NOW)
+    assert step(task, scribe.breach(task, DEE), NOW).state is State.OPEN
+
+
+def test_a_heartbeat_counts_once_and_in_order() -> None:
+    scribe = Scribe()
+    task = running(scribe)
+    first, second = scribe.heartbeat(task), scribe.heartbeat(task)
+    task = step(task, second, NOW + 2_000)
+    for old in (first, second):
+        assert step(task, old, NOW + 6_000) is task
+    assert task.deadline_ms == NOW + 8_000
+
+
+def test_a_replayed_bid_does_not_bring_an_old_price_back() -> None:
+    scribe = Scribe()
+    task = opened(scribe, bidders_max=1)
+    old, new = scribe.bid(task, BO, 90), scribe.bid(task, BO, 40)
+    task = step(step(task, old, NOW), new, NOW)
+    assert [bid.record for bid in task.bids] == [new]
+    assert step(task, old, NOW) is task
+    assert step(task, new, NOW) is task
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.bid(task, CY), NOW)
+
+
+def test_a_decline_of_the_post_changes_nothing() -> None:
+    scribe = Scribe()
+    task = opened(scribe)
+    assert step(task, scribe.decline(task, CY, epoch=0), NOW) is task
+
+
+def test_the_named_evaluator_judges_and_nobody_else() -> None:
+    scribe = Scribe()
+    acceptance = kinds.Acceptance("evaluator", b"", CY.agent, 60_000)
+    task = delivered(scribe, acceptance=acceptance)
+    for keys in (ADA, BO):
+        with pytest.raises(IllegalTransition):
+            step(task, scribe.verdict(task, keys), NOW)
+    assert step(task, scribe.verdict(task, CY), NOW).state is State.ACCEPTED
+
+
+AWARDS: dict[str, Break] = {
+    "by another": lambda s, t: s.award(t, by=CY),
+    "above the ceiling": lambda s, t: s.award(t, price=101),
+    "another price than bid": lambda s, t: s.award(t, price=51),
+    "another worker's bid": lambda s, t: s.award(t, CY, bid=t.bids[0].record.id, price=50),
+    "no bid at all": lambda s, t: s.award(t, bid=b""),
+    "to the poster": lambda s, t: s.award(t, worker=ADA, bid=bytes(32)),
+    "another lease": lambda s, t: s.award(t, lease=kinds.Lease(1, 30_000, 6_000, 3)),
+    "terms of something else": lambda s, t: s.award(t, terms=bytes(32)),
+    "winner not considered": lambda s, t: s.award(
+        t, considered=(kinds.Considered(t.bids[1].record.id, 5_000),)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AWARDS)
+def test_an_award_keeps_to_the_post_and_the_bids(name: str) -> None:
+    scribe = Scribe()
+    task = opened(scribe)
+    for keys, price in ((BO, 50), (CY, 60)):
+        task = step(task, scribe.bid(task, keys, price), NOW)
+    with pytest.raises(IllegalTransition):
+        step(task, AWARDS[name](scribe, task), NOW)
+    considered = tuple(kinds.Considered(bid.record.id, 5_000) for bid in task.bids)
+    assert step(task, scribe.award(task, considered=considered), NOW).state is State.AWARDED
+    unknown = scribe.award(task, DEE, bid=b"\x05" * 32, price=70)
+    assert step(task, unknown, NOW).worker == DEE.agent, "the sequencer may know more bids"
+
+
+@pytest.mark.parametrize(("mode", "price"), [("claim", 99), ("claim", 101), ("direct", 101)])
+def test_a_claim_pays_the_fixed_price_and_a_direct_task_no_more_than_stated(
+    mode: kinds.Mode, price: int
+) -> None:
+    scribe = Scribe()
+    task = opened(scribe, mode=mode, worker=BO.agent if mode == "direct" else None)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.award(task, price=price), NOW)
+    assert step(task, scribe.award(task), NOW).state is State.AWARDED
+
+
+def test_a_direct_award_names_no_bid_and_no_other_worker() -> None:
+    scribe = Scribe()
+    task = opened(scribe, mode="direct", worker=BO.agent)
+    for record in (scribe.award(task, bid=bytes(32)), scribe.award(task, CY), scribe.bid(task)):
+        with pytest.raises(IllegalTransition):
+            step(task, record, NOW)
+
+
+def test_the_next_award_spends_the_bid_of_the_one_it_replaces() -> None:
+    scribe = Scribe()
+    task = awarded(scribe)
+    assert task.award is not None
+    task = step(task, scribe.award(task, CY), NOW + 4_000)
+    assert (task.epoch, task.worker) == (2, CY.agent)
+    assert task.spent == (task.bids[0].record.id,)
+
+
+TERMS = kinds.BidTerms(50, 900, 9_000, 60_000)
+OPEN_BID = (TERMS, b"", b"")
+SEALED_BID = (None, b"sealed", bytes(32))
+BIDS: list[tuple[str, bool, tuple[Any, ...], bool]] = [
+    ("auction", False, OPEN_BID, True),
+    ("auction", False, SEALED_BID, False),
+    ("auction", False, (None, b"", b""), False),
+    ("auction", True, SEALED_BID, True),
+    ("auction", True, OPEN_BID, False),
+    ("auction", True, (TERMS, b"sealed", bytes(32)), False),
+    ("auction", True, (None, b"sealed", b""), False),
+    ("auction", True, (None, b"", bytes(32)), False),
+    ("claim", True, OPEN_BID, True),
+    ("claim", True, SEALED_BID, True),
+    ("claim", False, (None, b"", b""), True),
+    ("claim", False, (TERMS, b"sealed", bytes(32)), False),
+]
+
+
+@pytest.mark.parametrize(("mode", "sealed", "parts", "is_taken"), BIDS)
+def test_a_bid_is_open_or_sealed_as_the_post_asks(
+    mode: str, sealed: bool, parts: tuple[Any, ...], is_taken: bool
+) -> None:
+    scribe = Scribe()
+    task = opened(scribe, mode=mode, sealed=sealed)
+    bid = scribe.say(BO, kinds.Bid(task.id, *parts))
+    if is_taken:
+        assert len(step(task, bid, NOW).bids) == 1
+    else:
+        with pytest.raises(IllegalTransition):
+            step(task, bid, NOW)
+
+
+POSTS: dict[str, dict[str, Any]] = {
+    "weights below": {"rule": kinds.Rule(4_000, 2_000, 2_000, 1_999)},
+    "weights above": {"rule": kinds.Rule(10_000, 1, 0, 0)},
+    "direct to nobody": {"mode": "direct"},
+    "auction for one": {"worker": BO.agent},
+    "direct to oneself": {"mode": "direct", "worker": ADA.agent},
+    "auction by another": {"sequencer": BO.agent},
+    "direct by another": {"mode": "direct", "worker": BO.agent, "sequencer": BO.agent},
+    "window to the end": {"bid_window_ms": 60_000},
+    "private and inline": {"input": kinds.Input(b"x", sha256(b"x").digest(), 1, "", True)},
+    "another hash": {"input": kinds.Input(b"x", bytes(32), 1, "", False)},
+    "another size": {"input": kinds.Input(b"x", sha256(b"x").digest(), 2, "", False)},
+    "no evaluator": {"acceptance": kinds.Acceptance("evaluator", b"", None, 5)},
+    "evaluator unasked": {"acceptance": kinds.Acceptance("human", b"", CY.agent, 5)},
+    "no expected hash": {"acceptance": kinds.Acceptance("hash", b"", None, 5)},
+    "hash unasked": {"acceptance": kinds.Acceptance("schema", bytes(32), None, 5)},
+}
+
+
+@pytest.mark.parametrize("name", POSTS)
+def test_a_post_that_contradicts_itself_opens_no_task(name: str) -> None:
+    with pytest.raises(MalformedRecord):
+        opened(Scribe(), **POSTS[name])
+
+
+def test_a_task_begins_with_a_post() -> None:
+    scribe = Scribe()
+    task = opened(scribe)
+    with pytest.raises(MalformedRecord):
+        open_task(scribe.bid(task), NOW)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.post(), NOW)
+
+
+def test_a_record_about_another_task_is_not_taken() -> None:
+    scribe = Scribe()
+    task, other = running(scribe), opened(scribe)
+    for say in ("heartbeat", "deliver", "withdraw"):
+        with pytest.raises(IllegalTransition):
+            step(other, getattr(scribe, say)(task), NOW)
+
+
+def test_links_name_the_whole_place() -> None:
+    scribe = Scribe()
+    task = awarded(scribe)
+    assert task.award is not None
+    link = link_to(task.award)
+    wrong = kinds.Link(link.author, link.seq + 1, link.id)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.accept(task, award=wrong), NOW)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.withdraw(task, award=wrong), NOW)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.accept(task, terms=bytes(32)), NOW)
+
+
+def impostor(state: Callable[[Scribe], Task], say: str) -> None:
+    scribe = Scribe()
+    task = state(scribe)
+    with pytest.raises(IllegalTransition):
+        step(task, getattr(scribe, say)(task, CY), NOW)
+
+
+@pytest.mark.parametrize("say", ["accept", "decline", "withdraw"])
+def test_another_does_not_answer_an_award(say: str) -> None:
+    impostor(awarded, say)
+
+
+@pytest.mark.parametrize("say", ["heartbeat", "deliver", "withdraw", "breach"])
+def test_another_does_not_speak_for_a_running_task(say: str) -> None:
+    impostor(running, say)
+
+
+def test_a_result_is_not_judged_by_its_maker() -> None:
+    def judge(keys: Keypair) -> State:
+        scribe = Scribe()
+        task = delivered(scribe)
+        return step(task, scribe.verdict(task, keys), NOW).state
+
+    assert judge(ADA) is State.ACCEPTED
+    for keys in (BO, CY):
+        with pytest.raises(IllegalTransition):
+            judge(keys)
