@@ -11,6 +11,7 @@ from bazaar_node import homes, outcomes, settings
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.init import PassphraseFile, report
+from bazaar_node.service import Status
 from bazaar_node.settings import FileSettings, NodeSettings, OfferSettings
 from bazaar_protocol.errors import ConfigError
 
@@ -65,9 +66,15 @@ def up(
 
 def _run(node: NodeSettings) -> None:
     # Imported here: libp2p takes a second to load, and a wrong option should not have to wait.
+    from bazaar_host import logs
     from bazaar_node.daemon import run_node
 
-    asyncio.run(run_node(node))
+    logs.set_up(node.log_level, node.log_format)
+    asyncio.run(run_node(node, on_ready=_report_ready))
+
+
+def _report_ready(status: Status) -> None:
+    output.show(" ".join(("READY", status.agent, *status.addresses)))
 
 
 def _offers(
