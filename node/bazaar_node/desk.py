@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -42,6 +43,7 @@ from bazaar_protocol.untrusted import clean
 READY_WAIT_S: Final = 5.0
 """How long a command that signs waits for the first relay to confirm our log."""
 ID_DIGITS: Final = 64
+_NONCE_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,11 @@ class Desk:
             return await self._view(await self._entry(known))
         relay = next((client.agent for client in self._office.connected()), None)
         body = draft_post(
-            request, poster=self._office.keys.agent, relay=relay, addresses=self._addresses
+            request,
+            poster=self._office.keys.agent,
+            relay=relay,
+            addresses=self._addresses,
+            nonce=secrets.token_hex(_NONCE_BYTES),
         )
         await self._workshop.schemas.check_schema(body.output_schema)
         if body.input.data is None:

@@ -12,9 +12,16 @@ from bazaar_protocol.normal_form import to_normal
 
 
 def draft_post(
-    request: PostRequest, *, poster: AgentId, relay: AgentId | None, addresses: tuple[str, ...]
+    request: PostRequest,
+    *,
+    poster: AgentId,
+    relay: AgentId | None,
+    addresses: tuple[str, ...],
+    nonce: str,
 ) -> Post:
     """Return the post that ``request`` asks for.
+
+    ``nonce`` tells apart two posts that ask for the same thing in the same millisecond.
 
     Raises:
         ConfigError: The request contradicts itself.
@@ -55,7 +62,7 @@ def draft_post(
         sealed=request.sealed and mode == "auction",
         canary=b"",
         tags=tuple(to_normal(tag, limits.NAME_CHARS_MAX) for tag in request.tags),
-        idempotency_key=to_normal(request.idempotency_key, limits.NAME_CHARS_MAX),
+        idempotency_key=to_normal(request.idempotency_key or nonce, limits.NAME_CHARS_MAX),
         addresses=addresses[: limits.ADDRESSES_MAX],
         expires_in_ms=request.expires_in_ms,
     )
