@@ -15,9 +15,7 @@ Posting: TypeAlias = tuple[bytes, int, bytes]
 # With these a row fits into its page; a longer one would spill into pages of its own.
 _CURSORS_MAX: Final = 200
 
-_READ: Final = """
-    SELECT last, cursors FROM by_key WHERE key = ? AND last > ? ORDER BY last
-"""
+_READ: Final = "SELECT last, cursors FROM by_key WHERE key = ? AND last > ? ORDER BY last"
 ADD: Final = "INSERT OR REPLACE INTO by_key"
 _DELETE: Final = "DELETE FROM by_key WHERE key = ? AND last = ?"
 
@@ -54,16 +52,17 @@ def remove(db: sqlite3.Connection, gone: Iterable[tuple[bytes, int]]) -> None:
     leaving_of: defaultdict[bytes, set[int]] = defaultdict(set)
     for key, cursor in gone:
         leaving_of[key].add(cursor)
+    shorter: list[Posting] = []
     for key, leaving in sorted(leaving_of.items()):
         first, last = min(leaving), max(leaving)
         for row_last, packed in db.execute(_READ, (key, first - 1)).fetchall():
-            old = _unpack(row_last, packed)
-            left = [cursor for cursor in old if cursor not in leaving]
-            if len(left) < len(old):
+            left = [cursor for cursor in _unpack(row_last, packed) if cursor not in leaving]
+            if not left or left[-1] != row_last:
                 db.execute(_DELETE, (key, row_last))
-                insert(db, ADD, pack([(key, left)]))
+            shorter += pack([(key, left)])  # takes the row's place
             if row_last >= last:
                 break
+    insert(db, ADD, shorter)
 
 
 def _pack(cursors: Sequence[int]) -> bytes:

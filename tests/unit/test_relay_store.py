@@ -341,6 +341,19 @@ async def test_forgetting_goes_in_steps(store: Store) -> None:
     assert await found(store, Filter(to=(BOB,)), Filter(kinds=("decline",))) == raws(decline(-1))
 
 
+async def test_a_route_that_comes_while_its_record_is_forgotten(opener: Opener) -> None:
+    store = opener.store
+    for number in range(60):
+        record = decline(number)
+        await store.commit(new(record, to=(BOB,), expires_ms=1))
+        forgetting = asyncio.create_task(store.forget(now_ms=1))
+        for _ in range(8 * number):  # each time a little later
+            await asyncio.sleep(0)
+        await store.commit(Batch(routes=[(record.id, CAROL)]))
+        assert await forgetting == 1
+        assert await found(store, Filter(to=(CAROL,)), Filter()) == []
+
+
 async def test_commits_and_reads_at_the_same_time(opener: Opener) -> None:
     store = opener.store
     records = [decline(number) for number in range(200)]
