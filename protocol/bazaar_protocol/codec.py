@@ -10,6 +10,7 @@ import msgspec
 
 from bazaar_protocol import limits
 from bazaar_protocol.errors import MalformedRecord, TooLarge
+from bazaar_protocol.untrusted import clean
 
 T = TypeVar("T")
 
@@ -58,6 +59,5 @@ def decode(
 
 
 def _tell(error: Exception) -> str:
-    """Say what is wrong in one short line: msgspec quotes the stranger's text, of any length."""
-    text = str(error)[:_REASON_CHARS_MAX]
-    return "".join(char if char.isprintable() else "?" for char in text)
+    # msgspec quotes the stranger's text, of any length and with any characters.
+    return clean(str(error), _REASON_CHARS_MAX)
