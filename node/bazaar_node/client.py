@@ -7,7 +7,7 @@ alone, because a command that answers at once must not load an event loop first.
 import socket
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
@@ -199,10 +199,12 @@ class Client:
                 connection.connect()
                 with suppress(BrokenPipeError):  # a refusal may be there already, to be read
                     connection.request(method, path, raw, headers)
-                reply = _Reply(connection.getresponse(), connection, self._home)
-            if not _HTTP_OK <= reply.status < _HTTP_OK_END:
-                raise api_errors.decode(reply.rest(), reply.status)
-            yield reply
+                response = connection.getresponse()
+            with closing(response):
+                reply = _Reply(response, connection, self._home)
+                if not _HTTP_OK <= reply.status < _HTTP_OK_END:
+                    raise api_errors.decode(reply.rest(), reply.status)
+                yield reply
         finally:
             connection.close()
 

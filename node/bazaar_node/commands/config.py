@@ -5,7 +5,7 @@ import dataclasses
 import msgspec
 from cyclopts import App
 
-from bazaar_host.settings import DEFAULT
+from bazaar_host.settings import DEFAULT, Seconds
 from bazaar_node import outcomes, settings
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
@@ -24,7 +24,7 @@ def show(*, common: Common = NO_OPTIONS) -> int:
     found = [
         {
             "name": field.name,
-            "value": msgspec.to_builtins(getattr(loaded.values, field.name)),
+            "value": msgspec.to_builtins(getattr(loaded.values, field.name), enc_hook=_duration),
             "source": loaded.sources[field.name],
         }
         for field in dataclasses.fields(loaded.values)
@@ -40,3 +40,8 @@ def show(*, common: Common = NO_OPTIONS) -> int:
     if all(one["source"] == DEFAULT for one in found):
         output.suggest("bazaar init")
     return outcomes.OK
+
+
+def _duration(value: object) -> str:
+    assert isinstance(value, Seconds), f"a setting cannot be {value!r}"
+    return f"{value:g}s"
