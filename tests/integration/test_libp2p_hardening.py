@@ -274,6 +274,21 @@ async def test_black_hole_is_given_up_in_time_and_blocks_nobody(
             assert 0.9 < time.monotonic() - start < 5
 
 
+async def test_cancelled_dial_hangs_up(host: Program) -> None:
+    called: asyncio.Queue[Caller] = asyncio.Queue()
+    hole = await asyncio.start_server(
+        lambda reader, writer: called.put_nowait(Caller(reader, writer)), "127.0.0.1", 0
+    )
+    address = str(Address("127.0.0.1", hole.sockets[0].getsockname()[1], host.agent))
+    async with hole, PLACE.open("client", listen=[]) as client:
+        dialing = asyncio.create_task(client.transport.dial(None, [address], RELAY_PROTOCOL))
+        caller = await called.get()
+        dialing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dialing
+        await caller.end()
+
+
 async def test_half_dead_connection_does_not_keep_us_from_the_peer(
     host: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -253,6 +253,17 @@ async def test_cancelled_dials_harm_nobody(client: Program, server: Program) -> 
     await check_echo(*await client.pair(server))
 
 
+async def test_link_that_comes_up_too_late_is_closed(client: Program, server: Program) -> None:
+    for _ in range(20):
+        dialing = asyncio.create_task(client.link_to(server))
+        theirs = await asyncio.wait_for(server.inbound.get(), 5)
+        dialing.cancel()  # between the answer and the moment in which it gets here
+        await asyncio.wait([dialing])
+        if not dialing.cancelled():
+            dialing.result().close()
+        await asyncio.wait_for(theirs.wait_closed(), 5)
+
+
 async def test_a_taken_address_is_refused(place: Place, server: Program) -> None:
     taken = [text.partition("/p2p/")[0] for text in server.transport.addresses]
     with pytest.raises(AddressInUse):
