@@ -204,45 +204,46 @@ def every_frame() -> Any:
     ]
 
 
+Numbers = tuple[int, int, int, int]
+"""Price, eta, confidence and standing of a bid."""
+
+AWARDS: list[tuple[str, kinds.Rule, int, list[Numbers]]] = [
+    ("the cheapest", kinds.Rule(10_000, 0, 0, 0), 100, [(50, 9, 0, 0), (40, 99, 0, 0)]),
+    ("the fastest", kinds.Rule(0, 10_000, 0, 0), 100, [(50, 9, 0, 0), (40, 99, 0, 0)]),
+    ("a mix", examples.RULE, 100, [(40, 900, 9_300, 5_000), (35, 800, 9_100, 4_000)]),
+    ("ceiling", examples.RULE, 39, [(40, 900, 9_300, 5_000), (35, 800, 9_100, 4_000)]),
+    ("nobody", examples.RULE, 10, [(40, 900, 9_300, 5_000)]),
+    ("tie: price", kinds.Rule(0, 0, 0, 10_000), 100, [(41, 1, 0, 5), (40, 1, 0, 5)]),
+    ("tie: id", kinds.Rule(0, 0, 0, 10_000), 100, [(40, 1, 0, 5), (40, 1, 0, 5)]),
+    ("rounded down", kinds.Rule(1, 9_999, 0, 0), 7, [(3, 7, 0, 0), (5, 3, 0, 0)]),
+    ("zeroes", examples.RULE, 0, [(0, 0, 0, 0)]),
+]
+
+
+def offer(number: int, numbers: Numbers) -> Offer:
+    price, eta_ms, confidence, standing = numbers
+    terms = kinds.BidTerms(price, eta_ms, confidence, 60_000)
+    return Offer(RecordId(bytes([number]) * 32), BO.agent, terms, standing)
+
+
+def choice(name: str, rule: kinds.Rule, ceiling: int, bids: list[Numbers]) -> Any:
+    offers = [offer(number, numbers) for number, numbers in enumerate(bids, start=1)]
+    best = award.choose(rule, ceiling, offers)
+    return {
+        "name": name,
+        "rule": plain(rule),
+        "ceiling": ceiling,
+        "bids": [
+            {"bid": one.bid.hex(), "standing": one.standing, **plain(one.terms)} for one in offers
+        ],
+        "winner": best.bid.hex() if best else None,
+    }
+
+
 def awards() -> Any:
-    cases: list[tuple[str, kinds.Rule, int, list[tuple[int, int, int, int]]]] = [
-        ("the cheapest", kinds.Rule(10_000, 0, 0, 0), 100, [(50, 9, 0, 0), (40, 99, 0, 0)]),
-        ("the fastest", kinds.Rule(0, 10_000, 0, 0), 100, [(50, 9, 0, 0), (40, 99, 0, 0)]),
-        ("a mix", examples.RULE, 100, [(40, 900, 9_300, 5_000), (35, 800, 9_100, 4_000)]),
-        ("ceiling", examples.RULE, 39, [(40, 900, 9_300, 5_000), (35, 800, 9_100, 4_000)]),
-        ("nobody", examples.RULE, 10, [(40, 900, 9_300, 5_000)]),
-        ("tie: price", kinds.Rule(0, 0, 0, 10_000), 100, [(41, 1, 0, 5), (40, 1, 0, 5)]),
-        ("tie: id", kinds.Rule(0, 0, 0, 10_000), 100, [(40, 1, 0, 5), (40, 1, 0, 5)]),
-        ("rounded down", kinds.Rule(1, 9_999, 0, 0), 7, [(3, 7, 0, 0), (5, 3, 0, 0)]),
-        ("zeroes", examples.RULE, 0, [(0, 0, 0, 0)]),
-    ]
-    made = []
-    for name, rule, ceiling, bids in cases:
-        offers = [
-            Offer(
-                RecordId(bytes([number]) * 32),
-                BO.agent,
-                kinds.BidTerms(price, eta_ms, confidence, 60_000),
-                standing,
-            )
-            for number, (price, eta_ms, confidence, standing) in enumerate(bids, start=1)
-        ]
-        best = award.choose(rule, ceiling, offers)
-        made.append(
-            {
-                "name": name,
-                "rule": plain(rule),
-                "ceiling": ceiling,
-                "bids": [
-                    {"bid": one.bid.hex(), "standing": one.standing, **plain(one.terms)}
-                    for one in offers
-                ],
-                "winner": best.bid.hex() if best else None,
-            }
-        )
     task, bid = bytes.fromhex("11" * 32), bytes.fromhex("22" * 32)
     return {
-        "choose": made,
+        "choose": [choice(*case) for case in AWARDS],
         "terms_hash": {
             "task": task.hex(),
             "bid": bid.hex(),
