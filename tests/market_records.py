@@ -77,9 +77,7 @@ class Trader:
     def award(self, task: Record, worker: AgentId, epoch: int = 1) -> Record:
         assert isinstance(task.body, kinds.Post)
         terms = award.terms_hash(task.id, b"", task.body.price, task.body.lease)
-        body = kinds.Award(
-            task.id, worker, epoch, b"", task.body.price, terms, task.body.lease, ()
-        )
+        body = kinds.Award(task.id, worker, epoch, b"", task.body.price, terms, task.body.lease, ())
         return self.say(body)
 
     def accept(self, granted: Record) -> Record:

@@ -128,4 +128,4 @@ RECORDS_PER_JOB_MAX: Final = 256
 REPLAY_PAGE: Final = 256
 FEED_BYTES_MAX: Final = MIB  # events that wait for the end of a replay
 HELLO_TIMEOUT_S: Final = 10.0
-RELAY_STOP_S: Final = 1.5
+RELAY_STOP_S: Final = 1.0

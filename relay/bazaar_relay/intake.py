@@ -41,6 +41,7 @@ class Intake:
         self._in_work = 0
         self._batches = 0
         self._bytes = 0
+        self._is_stopped = False
         self._changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -72,6 +73,10 @@ class Intake:
         if connection in self._turns:
             self._turns.remove(connection)
 
+    def stop(self) -> None:
+        """Take no more frames into work."""
+        self._is_stopped = True
+
     async def serve(self, tasks: asyncio.TaskGroup) -> None:
         """Work until cancelled."""
         while True:
@@ -90,6 +95,8 @@ class Intake:
 
     @property
     def _may_start(self) -> bool:
+        if self._is_stopped:
+            return False
         return self._batches < _BATCHES_MAX and self._in_work < limits.RECORDS_IN_WORK_MAX
 
     def _gather(self) -> None:

@@ -155,10 +155,15 @@ class RelayService:
             self._tasks.create_task(self._forget()),
         ]
 
-    async def _stop(self, loops: list[asyncio.Task[None]]) -> None:
+    async def drain(self) -> None:
+        """Take nothing more, and answer for what is being worked on, for a moment at most.
+
+        What still waits is not answered: nobody was promised anything about it.
+        """
         self._is_stopping = True
         self.is_ready = False
         self._outgoing.stop_feeds()
+        self._intake.stop()
         try:
             async with asyncio.timeout(limits.RELAY_STOP_S):
                 while not self.machine.is_idle:
@@ -166,6 +171,10 @@ class RelayService:
                     await self._became_idle.wait()
         except TimeoutError:
             self._log.warning("stopped with work left")
+
+    async def _stop(self, loops: list[asyncio.Task[None]]) -> None:
+        try:
+            await self.drain()
         finally:
             for connection in list(self._outgoing.connections.values()):
                 connection.link.close()

@@ -1,0 +1,46 @@
+"""``bazaar relay info``: what a relay says about itself."""
+
+import asyncio
+import json
+
+from bazaar_protocol.untrusted import clean
+from bazaar_relay.commands.common import NO_OPTIONS, Common, emit
+
+_VALUE_CHARS_MAX = 500
+
+
+def info(address: str | None = None, *, common: Common = NO_OPTIONS) -> int:
+    """Show the information document of a relay: the one at ADDRESS, or the one in --home."""
+    # What the relay answers is a stranger's, but it was checked for its length.
+    content = json.loads(_document(address, common))
+    if common.json:
+        emit(content)
+        return 0
+    for name, value in content.items():
+        shown = value if isinstance(value, str) else json.dumps(value)
+        print(f"{clean(name, _VALUE_CHARS_MAX)}: {clean(shown, _VALUE_CHARS_MAX)}")
+    return 0
+
+
+def _document(address: str | None, common: Common) -> bytes:
+    # Imported here: each needs more than a short command should load for the other.
+    if address is not None:
+        from bazaar_relay.process import fetch_information
+
+        return asyncio.run(fetch_information(address))
+    return _own_document(common)
+
+
+def _own_document(common: Common) -> bytes:
+    from bazaar_host import key_files
+    from bazaar_protocol.errors import NotRunning
+    from bazaar_relay import homes, information, settings
+
+    home = settings.Home(common.folder)
+    values = settings.load(common.folder, flags={}).values
+    keys = key_files.read(home.key_path, key_files.from_terminal())
+    try:
+        addresses = homes.find_running(home).addresses
+    except NotRunning:
+        addresses = ()
+    return information.document(keys.agent, values.about(), values.policy(), addresses)

@@ -1,0 +1,50 @@
+"""``bazaar relay stats``: what the running relay counts."""
+
+import http.client
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from bazaar_protocol.errors import ConfigError, NotRunning
+from bazaar_relay.commands.common import NO_OPTIONS, Common, emit
+from bazaar_relay.homes import find_running
+from bazaar_relay.settings import Home
+
+_TIMEOUT_S = 5.0
+_PREFIX = "bazaar_relay_"
+
+
+def stats(
+    *,
+    http_place: Annotated[
+        str | None, Parameter(name="--http", help="HOST:PORT of the relay, if not in --home.")
+    ] = None,
+    common: Common = NO_OPTIONS,
+) -> int:
+    """Show the counters of the running relay, which has to serve HTTP."""
+    place = http_place or find_running(Home(common.folder)).http
+    if not place:
+        raise ConfigError("the relay serves no HTTP; start it with --http 127.0.0.1:8001")
+    values = _read(place)
+    if common.json:
+        emit(values)
+        return 0
+    for name, value in values.items():
+        print(f"{name}\t{value:g}")
+    return 0
+
+
+def _read(place: str) -> dict[str, float]:
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"--http is HOST:PORT, as 127.0.0.1:8001; not {place!r}")
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+        raise NotRunning(f"no relay answers at {place}: {error}") from error
+    finally:
+        connection.close()
+    lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith(_PREFIX)]
+    return {name.removeprefix(_PREFIX): float(value) for name, _, value in lines}

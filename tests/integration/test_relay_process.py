@@ -1,0 +1,114 @@
+"""The relay as a process: it starts, serves, says what it counts, and ends when told to."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.market_records import Trader
+from tests.relay_client import Client
+
+from bazaar_host import clock
+from bazaar_host.bridge import Libp2pTransport
+from bazaar_host.links import RELAY_PROTOCOL
+from bazaar_protocol.errors import LinkClosed
+
+
+@dataclass
+class Process:
+    """``bazaar relay up`` in a process of its own."""
+
+    process: asyncio.subprocess.Process
+    addresses: list[str] = field(default_factory=list)
+
+    async def stop(self, number: signal.Signals) -> tuple[int, float]:
+        """Return the exit status, and how long the end took."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        async with asyncio.timeout(20):
+            status = await self.process.wait()
+        return status, time.monotonic() - began
+
+
+def bazaar(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "bazaar_node", "relay", *arguments]
+
+
+async def run(*arguments: str) -> tuple[int, str, str]:
+    """Run one short command."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*bazaar(*arguments), stdout=pipe, stderr=pipe)
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def relay_up(home: Path, *arguments: str) -> AsyncGenerator[Process]:
+    command = bazaar("up", "--home", str(home), "--listen", "/ip4/127.0.0.1/tcp/0", *arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            line = (await process.stdout.readline()).decode().split()
+        assert line[0] == "READY"
+        yield Process(process, [line[1]])
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_a_relay_serves_keeps_its_identity_and_ends_cleanly(tmp_path: Path) -> None:
+    ada = Trader.named("ada", clock.now_ms())
+    genesis = ada.genesis()
+    peers: list[str] = []
+    for signal_number, status in ((signal.SIGTERM, "accepted"), (signal.SIGINT, "duplicate")):
+        async with (
+            relay_up(tmp_path, "--name", "r0", "--http", "127.0.0.1:0") as relay,
+            Libp2pTransport.open(ada.keys, [], [RELAY_PROTOCOL], lambda _: None) as transport,
+        ):
+            client = Client(await transport.dial(None, relay.addresses, RELAY_PROTOCOL))
+            welcome = await client.hello()
+            assert json.loads(welcome.information)["name"] == "r0"
+            assert await client.publish(genesis) == (status,)
+            code, out, _ = await run("stats", "--home", str(tmp_path), "--json")
+            assert code == 0
+            assert json.loads(out)[f'records_total{{status="{status}"}}'] == 1
+            code, out, _ = await run("info", *relay.addresses, "--json")
+            assert code == 0
+            assert json.loads(out)["addresses"] == relay.addresses
+            peers.append(json.loads(out)["pubkey"])
+            ended, took_s = await relay.stop(signal_number)
+            assert ended == 0
+            assert took_s < 2
+            with pytest.raises(LinkClosed):
+                await client.hello()
+    assert peers[0] == peers[1]
+    code, _, err = await run("stats", "--home", str(tmp_path))
+    assert code == 3, err
+
+
+async def test_a_wrong_setting_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    home = tmp_path / "relay"
+    code, out, err = await run("up", "--home", str(home), "--http", "nowhere")
+    assert (code, out) == (2, "")
+    assert "HOST:PORT" in err
+    assert not home.exists()
+    code, out, _ = await run("check-config", "--home", str(home), "--json")
+    assert code == 0
+    assert json.loads(out)["settings"][0] == {"name": "name", "value": "", "source": "default"}
+
+
+async def test_two_relays_do_not_share_a_store(tmp_path: Path) -> None:
+    async with relay_up(tmp_path):
+        code, _, err = await run("up", "--home", str(tmp_path), "--listen", "/ip4/127.0.0.1/tcp/0")
+    assert code == 1, err
+    assert "in use" in err
