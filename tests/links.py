@@ -22,9 +22,7 @@ class Program:
         self.inbound = inbound
 
     async def link_to(self, other: "Program") -> Link:
-        return await self.transport.dial(
-            other.agent, other.transport.addresses, RELAY_PROTOCOL
-        )
+        return await self.transport.dial(other.agent, other.transport.addresses, RELAY_PROTOCOL)
 
     async def pair(self, other: "Program") -> tuple[Link, Link]:
         """Return both ends of a new link to ``other``."""
