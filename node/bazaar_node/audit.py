@@ -211,6 +211,6 @@ async def _whole_log(author: AgentId, fetch_log: FetchLog) -> list[Record]:
         page = await fetch_log(author, after.seq + 1, after.seq + limits.RECORDS_PER_FRAME_MAX)
         if not page:
             return entries
-        checked = check_segment(page, after)
+        checked = check_segment(page, after, author=author)
         entries += checked
         after = Head.of(checked[-1])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,7 @@ Checker: TypeAlias = Callable[[Any], None]
 _Reader: TypeAlias = Callable[[Any], Iterable[Any]]
 _IsWanted: TypeAlias = Callable[[msgspec.inspect.Type], bool]
 
-_HASH_BYTES = 32
+_HASH_BYTES: Final = 32
 
 
 def checker(struct: type) -> Checker:

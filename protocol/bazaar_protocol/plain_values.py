@@ -79,16 +79,12 @@ class _Reader:
     def array_count(self, first: int) -> int | None:
         """Return how many items follow, or None when ``first`` begins no array."""
         if 0x90 <= first <= 0x9F:
-            count = first - 0x90
-        elif first == 0xDC:
-            count = self._count(2, shorter_max=0x0F)
-        elif first == 0xDD:
-            count = self._count(4, shorter_max=0xFFFF)
-        else:
-            return None
-        if count > len(self.raw) - self.at:  # each item has a byte, at least
-            raise MalformedRecord("the body is cut off")
-        return count
+            return first - 0x90
+        if first == 0xDC:
+            return self._count(2, shorter_max=0x0F)
+        if first == 0xDD:
+            return self._count(4, shorter_max=0xFFFF)
+        return None
 
     def scalar(self, first: int) -> Scalar:
         start = self.at - 1

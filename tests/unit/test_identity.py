@@ -91,6 +91,14 @@ def test_a_signature_serves_one_purpose_one_message_and_one_author() -> None:
             verify(author, domain, message, tampered)
 
 
+def test_no_part_of_a_message_counts_as_signature() -> None:
+    """Else whoever signed ``a D b`` for the purpose D would have signed ``b`` as well."""
+    domain = b"bazaar/a/1\x00"
+    signature = ADA.sign(domain, b"a" + domain + b"b")
+    with pytest.raises(BadSignature):
+        verify(ADA.agent, domain, b"b", signature + domain + b"a")
+
+
 @pytest.mark.parametrize("key", SMALL_ORDER)
 def test_keys_of_small_order_sign_nothing(key: str) -> None:
     """With such a key the signature (R, 0) where R is the key can verify any message."""
