@@ -35,13 +35,15 @@ class SchemaChecker:
         await self.close()
 
     async def check_schema(self, schema: bytes) -> None:
-        """Check that ``schema`` is a JSON Schema that can be used.
+        """Check that ``schema`` is a JSON Schema that can be used; empty bytes are none at all.
 
         Raises:
             MalformedRecord: It is not, it refers to something outside of itself, or compiling it
                 takes too long.
 
         """
+        if not schema:
+            return
         if schema_rules.is_simple(schema):
             schema_rules.check_schema(schema)
             return

@@ -100,7 +100,6 @@ async def test_odd_but_legal_json_harms_nobody(checker: SchemaChecker, schema: b
 @pytest.mark.parametrize(
     "schema",
     [
-        b"",
         b"[]",
         b"3",
         b"{",
@@ -120,9 +119,17 @@ async def test_what_is_no_schema_is_refused(checker: SchemaChecker, schema: byte
         await checker.check_schema(schema)
 
 
+@pytest.mark.parametrize("name", ["$ref", "$dynamicRef", "$recursiveRef"])
+async def test_a_reference_that_leads_out_is_named(checker: SchemaChecker, name: str) -> None:
+    for target in ("http://127.0.0.1:1/schema", "other.json", "file:///etc/hostname"):
+        with pytest.raises(MalformedRecord, match=f"leads out of the schema: {target}"):
+            await checker.check_schema(dump({"items": [{name: target}]}))
+
+
 async def test_a_schema_is_accepted(checker: SchemaChecker) -> None:
     for schema in (PERSON, PATTERN, bomb(18), True):
         await checker.check_schema(dump(schema))
+    await checker.check_schema(b"")  # anything goes
 
 
 async def test_the_famous_pattern_is_answered_at_once(checker: SchemaChecker) -> None:

@@ -200,6 +200,12 @@ async def test_a_peer_that_lies_is_named(
             await scene.fetch()
 
 
+async def test_another_size_than_announced_is_said(scene: Scene) -> None:
+    async with scene.worker(lie(LIES["size"])):
+        with pytest.raises(MalformedRecord, match=f"10 bytes, not {len(DATA)} as announced"):
+            await scene.fetch()
+
+
 async def test_another_content_is_noticed_and_deleted(scene: Scene, tmp_path: Path) -> None:
     other = bytes(1000)
     wanted = Wanted(WORKER.agent, ["/memory/worker"], TASK, DIGEST, 1000)
