@@ -20,7 +20,6 @@ from bazaar_protocol.task import (
     State,
     Task,
     due,
-    link_to,
     open_task,
     step,
     wake_ms,
@@ -124,7 +123,9 @@ def test_a_task_that_comes_back_after_its_expiry_has_expired() -> None:
     assert step(awarded(scribe), Elapsed(), NOW + 60_000).state is State.EXPIRED
     task = running(scribe)
     assert step(task, scribe.breach(task), NOW + 60_000).state is State.EXPIRED
-    assert due(opened(scribe, mode="claim"), NOW + 60_000) is None
+    direct = opened(scribe, mode="direct", worker=BO.agent)
+    assert due(direct, NOW + 59_999) == AwardDue((), BO.agent)
+    assert due(direct, NOW + 60_000) is None
 
 
 def test_a_running_task_ends_by_record_and_only_long_silence_fails_it() -> None:
@@ -259,7 +260,6 @@ def test_a_direct_award_names_no_bid_and_no_other_worker() -> None:
 def test_the_next_award_spends_the_bid_of_the_one_it_replaces() -> None:
     scribe = Scribe()
     task = awarded(scribe)
-    assert task.award is not None
     task = step(task, scribe.award(task, CY), NOW + 4_000)
     assert (task.epoch, task.worker) == (2, CY.agent)
     assert task.spent == (task.bids[0].record.id,)
@@ -340,16 +340,37 @@ def test_a_record_about_another_task_is_not_taken() -> None:
             step(other, getattr(scribe, say)(task), NOW)
 
 
-def test_links_name_the_whole_place() -> None:
+@pytest.mark.parametrize(
+    ("state", "say", "field", "by"),
+    [
+        (awarded, "accept", "award", BO),
+        (awarded, "withdraw", "award", BO),
+        (running, "deliver", "award", BO),
+        (running, "withdraw", "award", BO),
+        (running, "breach", "accept", ADA),
+        (delivered, "verdict", "deliver", ADA),
+    ],
+)
+def test_links_name_the_whole_place(
+    state: Callable[[Scribe], Task], say: str, field: str, by: Keypair
+) -> None:
+    scribe = Scribe()
+    task = state(scribe)
+    right: kinds.Link = getattr(getattr(scribe, say)(task).body, field)
+    for wrong in (
+        kinds.Link(right.author, right.seq + 1, right.id),
+        kinds.Link(DEE.agent, right.seq, right.id),
+        kinds.Link(right.author, right.seq, bytes(32)),
+    ):
+        with pytest.raises(IllegalTransition):
+            step(task, getattr(scribe, say)(task, by, **{field: wrong}), NOW)
+    later = step(task, getattr(scribe, say)(task, by, **{field: right}), NOW)
+    assert later.state is not task.state
+
+
+def test_an_accept_agrees_to_the_terms_of_the_award() -> None:
     scribe = Scribe()
     task = awarded(scribe)
-    assert task.award is not None
-    link = link_to(task.award)
-    wrong = kinds.Link(link.author, link.seq + 1, link.id)
-    with pytest.raises(IllegalTransition):
-        step(task, scribe.accept(task, award=wrong), NOW)
-    with pytest.raises(IllegalTransition):
-        step(task, scribe.withdraw(task, award=wrong), NOW)
     with pytest.raises(IllegalTransition):
         step(task, scribe.accept(task, terms=bytes(32)), NOW)
 
