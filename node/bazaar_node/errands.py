@@ -98,6 +98,8 @@ class Errands:
             case LoadChanged():
                 self._office.readvertise()
             case StopWork(task, epoch):
+                self._stop(("fetch", task, epoch))
+                self._stop(("fetch", task, epoch))
                 self._stop(("work", task, epoch))
                 self._workshop.stop(task, epoch)
             case KeepData():
@@ -119,7 +121,8 @@ class Errands:
             case LearnTask(task, award):
                 self._run(("learn", task), self._learn(task, award))
             case FetchInput(task, epoch, post):
-                self._run(("work", task, epoch), self._fetch_input(task, epoch, post))
+                # A key of its own: the work begins while this errand still waits for its answer.
+                self._run(("fetch", task, epoch), self._fetch_input(task, epoch, post))
             case StartWork():
                 self._run(("work", action.task, action.epoch), self._work(action))
             case FetchResult(task, deliver):
@@ -133,7 +136,7 @@ class Errands:
 
     def _run(self, key: Hashable, errand: Coroutine[None, None, None]) -> None:
         running = self._running.get(key)
-        if running is not None and running is not asyncio.current_task() and not running.done():
+        if running is not None and not running.done():
             errand.close()
             return
         self._running[key] = self._tasks.create_task(self._guard(key, errand))

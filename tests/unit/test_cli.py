@@ -241,6 +241,7 @@ class Worker:
         await self._api.node.deliver(taken.task, result, media_type="text/plain")
 
     def start(self, result: bytes) -> None:
+        self._api.do(self._api.node.watchers.reaches(0))  # those of the command before have left
         self._api.begin(self._do(result))
 
 
@@ -277,6 +278,7 @@ def test_waiting_ends_with_what_became_of_the_task(shell: Shell, api: Served) ->
         (last, *_) = await api.node.tasks(role=None, state=None, limit=1)
         await api.node.cancel(last.id, reason="changed my mind")
 
+    api.do(api.node.watchers.reaches(0))
     api.begin(cancel())
     outcome = shell("post", "-c", "c", "--wait")
     assert outcome.status == REFUSED

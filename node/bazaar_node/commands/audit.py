@@ -15,6 +15,7 @@ _LINE_CHARS = 200
 
 def audit(
     target: Annotated[str, Parameter(help="A task by its id, or an agent by its did:key.")],
+    /,
     *,
     common: Common = NO_OPTIONS,
 ) -> int:

@@ -24,7 +24,9 @@ def _milliseconds(_type: Any, tokens: Sequence[Token]) -> int:
         raise ValueError(str(error)) from error
 
 
-Duration: TypeAlias = Annotated[int | None, Parameter(converter=_milliseconds, n_tokens=1)]
+Duration: TypeAlias = Annotated[
+    int | None, Parameter(converter=_milliseconds, n_tokens=1, metavar="TIME")
+]
 """Milliseconds, written like ``500ms``, ``30s`` or ``2h``."""
 
 

@@ -45,6 +45,7 @@ def show(*, passphrase_file: PassphraseFile = None, common: Common = NO_OPTIONS)
 @app.command(help_epilogue="Example: bazaar key backup ada.key --new-passphrase-file secret.txt")
 def backup(
     to: Annotated[Path, Parameter(help="File to make; it must not exist.")],
+    /,
     *,
     passphrase_file: PassphraseFile = None,
     new_passphrase_file: Annotated[

@@ -18,6 +18,7 @@ _ETA_MS = 60_000
 
 def offer(
     capability: CapabilityName,
+    /,
     *,
     command: Annotated[
         str | None, Parameter(name="--exec", help="Program that does it; none: bazaar work next.")
@@ -52,7 +53,7 @@ def offer(
     return outcomes.OK
 
 
-def withdraw(capability: CapabilityName, *, common: Common = NO_OPTIONS) -> int:
+def withdraw(capability: CapabilityName, /, *, common: Common = NO_OPTIONS) -> int:
     """Stop offering a capability; what was accepted is still done."""
     common.client().retract(capability)
     if common.json:

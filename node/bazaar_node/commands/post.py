@@ -3,7 +3,7 @@
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -12,51 +12,31 @@ from bazaar_node import outcomes
 from bazaar_node.client import Client
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
-from bazaar_node.commands.inputs import Duration, file_bytes, given_bytes, guessed_type
+from bazaar_node.commands.inputs import Duration
+from bazaar_node.commands.post_options import (
+    NO_JUDGING_OPTIONS,
+    NO_LIMIT_OPTIONS,
+    NO_TASK_OPTIONS,
+    JudgingOptions,
+    LimitOptions,
+    TaskOptions,
+)
 from bazaar_node.commands.progress import event_line, is_over, verdict_status
 from bazaar_node.commands.task_file import read_task_file
 from bazaar_node.commands.tasks import writing
-from bazaar_node.service import Method, PostRequest, TaskView
+from bazaar_node.service import PostRequest, TaskView
 from bazaar_protocol.errors import ConfigError, NotRunning, TimedOut
-from bazaar_protocol.kinds import Mode
 
 
-def post(  # each option of a task is an option of the command
+def post(
     file: Annotated[Path | None, Parameter(help="Task in TOML or JSON; options win over it.")] = (
         None
     ),
+    /,
     *,
-    capability: Annotated[
-        str | None,
-        Parameter(name=["--capability", "-c"], help="What the worker has to be able to do."),
-    ] = None,
-    input: Annotated[  # noqa: A002 -- its name on the command line
-        str | None, Parameter(name=["--input", "-i"], help="Text, @FILE, or - for standard input.")
-    ] = None,
-    media_type: Annotated[str | None, Parameter(name="--type", help="Its media type.")] = None,
-    title: Annotated[str | None, Parameter(help="One line that everybody sees.")] = None,
-    private: Annotated[
-        bool | None, Parameter(help="Only the chosen worker gets the input.")
-    ] = None,
-    worker: Annotated[str | None, Parameter(help="Ask this agent and nobody else.")] = None,
-    mode: Annotated[Mode | None, Parameter(help="How the worker is found.")] = None,
-    price: Annotated[
-        int | None, Parameter(help="A fixed price: the first worker takes it.")
-    ] = None,
-    price_max: Annotated[int | None, Parameter(help="An auction: no bid above this.")] = None,
-    bid_window: Annotated[Duration, Parameter(help="How long bids may come, as 2s.")] = None,
-    within: Annotated[Duration, Parameter(help="Time to do it in, as 10m.")] = None,
-    heartbeat_timeout: Annotated[Duration, Parameter(help="Silence that loses the lease.")] = None,
-    attempts: Annotated[int | None, Parameter(help="How many attempts may fail.")] = None,
-    schema: Annotated[Path | None, Parameter(help="JSON Schema that the result must meet.")] = None,
-    sha256: Annotated[str | None, Parameter(help="The hash that the result must have.")] = None,
-    check: Annotated[str | None, Parameter(help="Program that judges; exit 0 accepts.")] = None,
-    accept: Annotated[Method | None, Parameter(help="How the result is judged.")] = None,
-    sequencer: Annotated[
-        Literal["self", "relay"] | None, Parameter(help="Who awards the task.")
-    ] = None,
-    tag: Annotated[tuple[str, ...], Parameter(help="A tag; may be given again.")] = (),
-    key: Annotated[str | None, Parameter(help="Posting twice with one key is one task.")] = None,
+    task: TaskOptions = NO_TASK_OPTIONS,
+    limits: LimitOptions = NO_LIMIT_OPTIONS,
+    judging: JudgingOptions = NO_JUDGING_OPTIONS,
     wait: Annotated[bool, Parameter(help="Wait, and write the result.")] = False,
     timeout: Annotated[Duration, Parameter(help="Wait no longer than this, as 30s.")] = None,
     to: Annotated[Path | None, Parameter(name=["--output", "-o"], help="File for the result.")] = (
@@ -69,28 +49,7 @@ def post(  # each option of a task is an option of the command
     With --wait the exit status says how it went: 0 accepted, 6 rejected or failed, 7 timed out,
     8 waits for your verdict.
     """
-    said = {
-        "capability": capability,
-        **_input(input, media_type),
-        "title": title,
-        "private": private,
-        "worker": worker,
-        "mode": mode,
-        "price": price,
-        "price_max": price_max,
-        "bid_window_ms": bid_window,
-        "start_to_close_ms": within,
-        "heartbeat_timeout_ms": heartbeat_timeout,
-        "attempts_max": attempts,
-        "output_schema": None if schema is None else file_bytes(schema),
-        "expected_sha256": sha256,
-        "check_command": check,
-        "accept": accept,
-        "sequencer": sequencer,
-        "tags": tag or None,
-        "idempotency_key": key,
-    }
-    request = _request(file, said)
+    request = _request(file, task.fields() | limits.fields() | judging.fields())
     client = common.client()
     posted = client.post(request)
     if wait:
@@ -105,7 +64,7 @@ def post(  # each option of a task is an option of the command
 
 def _request(file: Path | None, said: dict[str, Any]) -> PostRequest:
     fields = read_task_file(file) if file is not None else {}
-    fields |= {name: value for name, value in said.items() if value is not None}
+    fields |= said
     if "capability" not in fields:
         raise ConfigError("what has to be done? give -c CAPABILITY, or a FILE that says it")
     try:
@@ -113,13 +72,6 @@ def _request(file: Path | None, said: dict[str, Any]) -> PostRequest:
     except msgspec.ValidationError as error:
         where = f"{file}: " if file is not None else ""
         raise ConfigError(f"{where}not a task: {error}") from error
-
-
-def _input(said: str | None, media_type: str | None) -> dict[str, Any]:
-    if said is None:
-        return {"media_type": media_type}
-    data = given_bytes(said)
-    return {"input": data, "media_type": media_type or guessed_type(data)}
 
 
 class _Waiting:

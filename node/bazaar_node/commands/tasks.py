@@ -17,7 +17,7 @@ from bazaar_node.commands.progress import event_line, is_over, verdict_status
 from bazaar_node.service import Role, TaskDetail, TaskView
 from bazaar_protocol.errors import ConfigError, NotRunning
 
-TaskName = Annotated[str, Parameter(help="The task's id, or its first digits.")]
+TaskId = Annotated[str, Parameter(help="The task's id, or its first digits.")]
 Reason = Annotated[str, Parameter(name=["--reason", "-r"], help="Why, in a few words.")]
 
 _HEADINGS = ("id", "role", "state", "capability", "title", "worker", "price", "age")
@@ -48,7 +48,8 @@ def tasks(
 
 
 def task(
-    name: TaskName,
+    task_id: TaskId,
+    /,
     *,
     watch: Annotated[bool, Parameter(help="Go on until it is over.")] = False,
     common: Common = NO_OPTIONS,
@@ -56,7 +57,7 @@ def task(
     """Show a task with everything this node saw of it."""
     client = common.client()
     if not watch:
-        detail = client.task(name)
+        detail = client.task(task_id)
         if common.json:
             output.emit(detail)
         else:
@@ -65,7 +66,7 @@ def task(
         return outcomes.OK
     shown = 0
     last: TaskDetail | None = None
-    for last in client.watch(name):
+    for last in client.watch(task_id):
         if common.json:
             output.emit(last)
             continue
@@ -78,31 +79,33 @@ def task(
     return verdict_status(last.task)
 
 
-def cancel(name: TaskName, *, reason: Reason = "", common: Common = NO_OPTIONS) -> int:
+def cancel(task_id: TaskId, /, *, reason: Reason = "", common: Common = NO_OPTIONS) -> int:
     """Take back a task you posted, or leave one you work on; it costs nothing in good time."""
-    _report(common, common.client().cancel(name, reason=reason))
+    _report(common, common.client().cancel(task_id, reason=reason))
     return outcomes.OK
 
 
-def approve(name: TaskName, *, reason: Reason = "", common: Common = NO_OPTIONS) -> int:
+def approve(task_id: TaskId, /, *, reason: Reason = "", common: Common = NO_OPTIONS) -> int:
     """Accept a result that waits for your verdict."""
-    _report(common, common.client().decide(name, accepted=True, reason=reason))
+    _report(common, common.client().decide(task_id, accepted=True, reason=reason))
     return outcomes.OK
 
 
 def reject(
-    name: TaskName,
+    task_id: TaskId,
+    /,
     *,
     reason: Annotated[str, Parameter(name=["--reason", "-r"], help="Why: the worker reads it.")],
     common: Common = NO_OPTIONS,
 ) -> int:
     """Refuse a result that waits for your verdict, saying why."""
-    _report(common, common.client().decide(name, accepted=False, reason=reason))
+    _report(common, common.client().decide(task_id, accepted=False, reason=reason))
     return outcomes.OK
 
 
 def fetch(
-    name: TaskName,
+    task_id: TaskId,
+    /,
     *,
     to: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="File to write; else standard output.")
@@ -111,7 +114,7 @@ def fetch(
 ) -> int:
     """Write a task's result, checked against the hash that its worker signed."""
     client = common.client()
-    detail = client.task(name).task
+    detail = client.task(task_id).task
     if common.json and to is None:
         raise ConfigError("with --json the result needs a file of its own: add -o FILE")
     with writing(to) as file:
@@ -175,7 +178,7 @@ def _show(detail: TaskDetail) -> None:
             ("poster", task.poster),
             ("worker", task.worker or "-"),
             ("price", "-" if task.price is None else str(task.price)),
-            ("epoch", f"{task.epoch}, {task.attempts} attempts failed"),
+            ("epoch", f"{task.epoch}, attempt {task.attempts}"),
             ("result", _result(task)),
         ]
     )

@@ -9,7 +9,7 @@ from bazaar_node import outcomes
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.inputs import Duration, given_bytes, guessed_type
-from bazaar_node.commands.tasks import TaskName, writing
+from bazaar_node.commands.tasks import TaskId, writing
 from bazaar_node.service import Assignment
 from bazaar_protocol import limits
 from bazaar_protocol.untrusted import clean
@@ -66,23 +66,25 @@ def next_task(
 
 @app.command(help_epilogue="Example: bazaar work heartbeat 3f9a --progress 40")
 def heartbeat(
-    name: TaskName,
+    task_id: TaskId,
+    /,
     *,
     progress: Annotated[int, Parameter(help="How much is done, in percent.")] = 0,
     note: Annotated[str, Parameter(help="A few words for the poster.")] = "",
     common: Common = NO_OPTIONS,
 ) -> int:
     """Report progress on a task you took; exit status 5 if its lease is lost."""
-    common.client().heartbeat(name, progress=progress, note=note)
+    common.client().heartbeat(task_id, progress=progress, note=note)
     if common.json:
-        output.emit({"task": name, "progress": progress})
-    output.suggest(f"bazaar work deliver {name} -i @FILE")
+        output.emit({"task": task_id, "progress": progress})
+    output.suggest(f"bazaar work deliver {task_id} -i @FILE")
     return outcomes.OK
 
 
 @app.command(help_epilogue="Example: bazaar work deliver 3f9a -i @result.json")
 def deliver(
-    name: TaskName,
+    task_id: TaskId,
+    /,
     *,
     input: Annotated[  # noqa: A002 -- its name on the command line
         str, Parameter(name=["--input", "-i"], help="The result: text, @FILE, or -.")
@@ -92,7 +94,7 @@ def deliver(
 ) -> int:
     """Hand in the result of a task you took; exit status 5 if its lease is lost."""
     data = given_bytes(input)
-    task = common.client().deliver(name, data, media_type=media_type or guessed_type(data))
+    task = common.client().deliver(task_id, data, media_type=media_type or guessed_type(data))
     if common.json:
         output.emit(task)
     else:
