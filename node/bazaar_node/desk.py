@@ -119,7 +119,8 @@ class Desk:
             addresses=self._addresses,
             nonce=secrets.token_hex(_NONCE_BYTES),
         )
-        await self._workshop.schemas.check_schema(body.output_schema)
+        if body.output_schema:
+            await self._workshop.schemas.check_schema(body.output_schema)
         if body.input.data is None:
             await self._workshop.blobs.put(request.input)
         turn = await self._driver.ask(Asked(body, request.check_command))
@@ -184,7 +185,7 @@ class Desk:
     async def offer(self, request: OfferRequest) -> OfferView:
         """Offer a capability, now and after restarts."""
         offer = draft_offer(request)
-        for schema in (offer.input_schema, offer.output_schema):
+        for schema in filter(None, (offer.input_schema, offer.output_schema)):
             await self._workshop.schemas.check_schema(schema)
         await self._store.put_offer(offer)
         self._put(offer)
