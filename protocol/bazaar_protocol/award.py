@@ -136,6 +136,8 @@ def check_bid(post: Post, bid: Bid) -> None:
         raise MalformedRecord(f"the terms of a bid for this task are {how}")
     if post.mode == "auction" and not post.sealed and bid.terms is None:
         raise MalformedRecord("a bid for this task states its terms")
+    if post.mode == "auction" and bid.terms is not None and bid.terms.price > post.price:
+        raise MalformedRecord("the price of a bid for this task is above its ceiling")
 
 
 def check_award(post: Post, award: Award) -> None:
