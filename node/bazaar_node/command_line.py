@@ -24,12 +24,14 @@ class _Command(NamedTuple):
 _HERE: Final = "bazaar_node.commands."
 _COMMANDS: Final = (
     _Command("init", "init:init", _NODE, "bazaar init --name ada --relay ADDR"),
-    _Command("up", "up:up", _NODE, "bazaar up --relay ADDR --offer text.count --exec 'wc -w'"),
+    _Command("up", "up:up", _NODE, "bazaar up --relay ADDR --offer text.count --exec ./count.py"),
     _Command("status", "status:status", _NODE, "bazaar status --json"),
     _Command("doctor", "doctor:doctor", _NODE, "bazaar doctor"),
     _Command("key", "key:app", _NODE, "", "Show the node's keys, or back them up."),
     _Command("config", "config:app", _NODE, "", "Show settings, and where each comes from."),
-    _Command("offer", "offers:offer", _MARKET, "bazaar offer text.count --exec 'wc -w' --price 5"),
+    _Command(
+        "offer", "offers:offer", _MARKET, "bazaar offer text.count --exec ./count.py --price 5"
+    ),
     _Command("withdraw", "offers:withdraw", _MARKET, "bazaar withdraw text.count"),
     _Command("offers", "offers:offers", _MARKET, "bazaar offers"),
     _Command("find", "offers:find", _MARKET, "bazaar find translate german"),

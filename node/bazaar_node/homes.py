@@ -22,10 +22,11 @@ _HEADER = """\
 
 """
 _OFFERS = """
-# What to offer whenever the node runs: one such table for each capability.
+# What to offer whenever the node runs: one such table for each capability. The program reads the
+# task as JSON on its standard input, and what it writes is the result; there is no shell.
 # [[node.offers]]
 # capability = "text.count"
-# command = "wc -w"
+# command = "./count.py"
 # description = "Counts words"
 # price = 5
 # eta = "10s"

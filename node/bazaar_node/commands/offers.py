@@ -21,7 +21,11 @@ def offer(
     /,
     *,
     command: Annotated[
-        str | None, Parameter(name="--exec", help="Program that does it; none: bazaar work next.")
+        str | None,
+        Parameter(
+            name="--exec",
+            help="Program that reads the task as JSON and writes the result; no shell.",
+        ),
     ] = None,
     description: Annotated[str, Parameter(help="What it does, for people.")] = "",
     price: Annotated[int, Parameter(help="What it costs.")] = 0,

@@ -1,7 +1,6 @@
 """``bazaar up``: run the node, in the foreground, until it is told to stop."""
 
 import asyncio
-import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
@@ -12,7 +11,7 @@ from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.init import PassphraseFile, report
 from bazaar_node.service import Status
-from bazaar_node.settings import FileSettings, NodeSettings, OfferSettings
+from bazaar_node.settings import NodeSettings, OfferSettings
 from bazaar_protocol.errors import ConfigError
 
 _AGAIN: Final = "may be given again"
@@ -23,7 +22,10 @@ def up(
     relay: Annotated[tuple[str, ...], Parameter(help=f"A relay's address; {_AGAIN}.")] = (),
     offer: Annotated[tuple[str, ...], Parameter(help=f"A capability to offer; {_AGAIN}.")] = (),
     command: Annotated[
-        tuple[str, ...], Parameter(name="--exec", help="The program for each --offer, in order.")
+        tuple[str, ...],
+        Parameter(
+            name="--exec", help="The program for each --offer, in order: task in, result out."
+        ),
     ] = (),
     price: Annotated[
         tuple[int, ...], Parameter(help="The price of each --offer, in order, or one for all.")
@@ -52,7 +54,7 @@ def up(
         "log_level": log_level,
     }
     values = settings.load(home, flags=flags).values
-    values = _with_offers(values, _offers(offer, command, price))
+    values = settings.with_offers(values, _offers(offer, command, price))
     if not homes.exists(home):
         output.say(f"There is no agent in {home} yet: making one, as bazaar init would.")
         made = homes.create(home, name=name or "", relays=relay, passphrase=None)
@@ -97,8 +99,3 @@ def _offers(
         )
         for at, capability in enumerate(capabilities)
     ]
-
-
-def _with_offers(values: FileSettings, offers: list[OfferSettings]) -> FileSettings:
-    said = {offer.capability: offer for offer in [*values.offers, *offers]}
-    return dataclasses.replace(values, offers=list(said.values()))
