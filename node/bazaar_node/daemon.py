@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from bazaar_host import key_files
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.clock import SteadyClock
-from bazaar_host.links import Link
+from bazaar_host.links import Link, OnLink, Transport
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
 from bazaar_node.agent import Agent
@@ -35,6 +35,10 @@ from bazaar_protocol.identity import Keypair, parse_agent
 from bazaar_protocol.log import recovery_hash
 from bazaar_protocol.records import RecordId
 
+OpenTransport: TypeAlias = Callable[
+    [Keypair, Sequence[str], Sequence[str], OnLink], AbstractAsyncContextManager[Transport]
+]
+
 SERVED_LINKS_MAX: Final = 64
 """How many peers may fetch from us at the same time."""
 
@@ -58,13 +62,17 @@ async def run_node(settings: NodeSettings, *, on_ready: Callable[[Status], None]
 
 @asynccontextmanager
 async def open_node(
-    settings: NodeSettings, handlers: Mapping[str, Handler] | None = None
+    settings: NodeSettings,
+    handlers: Mapping[str, Handler] | None = None,
+    *,
+    open_transport: OpenTransport = Libp2pTransport.open,
 ) -> AsyncGenerator[Desk]:
     """Run a node inside this block.
 
     Args:
         settings: See ``NodeSettings``.
         handlers: Python functions that do the work of offers, by capability with version.
+        open_transport: Opens what carries links; a simulation's stay in memory.
 
     Raises:
         LocalError: The node cannot run. When it cannot go on (its store is an old copy), the
@@ -80,7 +88,7 @@ async def open_node(
             blobs = BlobStore(settings.blobs_path, settings.blob_bytes_max)
             serving = await stack.enter_async_context(_Serving(blobs).open())
             transport = await stack.enter_async_context(
-                Libp2pTransport.open(keys, settings.listen, (NODE_PROTOCOL,), serving.on_link)
+                open_transport(keys, settings.listen, (NODE_PROTOCOL,), serving.on_link)
             )
             schemas = await stack.enter_async_context(SchemaChecker())
             addresses = tuple(settings.announce or transport.addresses)

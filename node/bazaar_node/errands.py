@@ -99,7 +99,6 @@ class Errands:
                 self._office.readvertise()
             case StopWork(task, epoch):
                 self._stop(("fetch", task, epoch))
-                self._stop(("fetch", task, epoch))
                 self._stop(("work", task, epoch))
                 self._workshop.stop(task, epoch)
             case KeepData():

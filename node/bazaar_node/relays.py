@@ -245,7 +245,6 @@ class RelayOffice:
                     "begin with a new identity in another folder (bazaar init --home …)"
                 )
         await self.send_log(session, after=0 if known is None else unseal(known).seq)
-        self.is_ready.set()
 
     async def send_log(self, session: RelaySession, *, after: int | None = None) -> None:
         """Give a relay the entries of our log that it lacks."""
@@ -262,7 +261,8 @@ class RelayOffice:
         return [entry.task.post.raw for entry in live if entry.role == "poster"]
 
     def on_ready(self) -> None:
-        """Begin to use a relay."""
+        """Begin to use a relay, which has confirmed that our store is no old copy."""
+        self.is_ready.set()
         self._advert_due.set()
 
     def on_caught_up(self) -> None:

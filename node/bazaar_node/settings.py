@@ -8,10 +8,10 @@ and who knows the passphrase.
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -146,6 +146,9 @@ class NodeSettings(FileSettings):
         return self.home / api_socket.NAME
 
 
+AnySettings = TypeVar("AnySettings", bound=FileSettings)
+
+
 def load(
     home: Path, *, flags: Mapping[str, object], environ: Mapping[str, str] = os.environ
 ) -> Loaded[FileSettings]:
@@ -171,6 +174,12 @@ def at_home(values: FileSettings, home: Path, *, passphrase_file: Path | None) -
     """Return the settings ``values`` for the node in ``home``."""
     fields = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
     return NodeSettings(**fields, home=home, passphrase_file=passphrase_file)
+
+
+def with_offers(values: AnySettings, offers: Sequence[OfferSettings]) -> AnySettings:
+    """Return ``values`` with ``offers`` added; one of the same capability is replaced."""
+    said = {offer.capability: offer for offer in [*values.offers, *offers]}
+    return dataclasses.replace(values, offers=list(said.values()))
 
 
 def _check_offers(offers: list[OfferSettings]) -> None:
