@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from bazaar_node.events import Offer
-from bazaar_node.service import Method, OfferRequest, PostRequest
+from bazaar_node.service import Method, OfferRequest, PostRequest, Weights
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import AgentId, parse_agent
@@ -44,18 +44,8 @@ def draft_post(
         acceptance=_acceptance(request),
         price=request.price if request.price is not None else request.price_max,
         bid_window_ms=request.bid_window_ms if mode == "auction" else 0,
-        rule=Rule(
-            request.weights.price,
-            request.weights.eta,
-            request.weights.confidence,
-            request.weights.standing,
-        ),
-        lease=Lease(
-            schedule_to_start_ms=request.schedule_to_start_ms,
-            start_to_close_ms=request.start_to_close_ms,
-            heartbeat_timeout_ms=request.heartbeat_timeout_ms,
-            attempts_max=request.attempts_max,
-        ),
+        rule=_rule(request.weights),
+        lease=_lease(request),
         sequencer=sequencer,
         worker=None if request.worker is None else parse_agent(request.worker),
         bidders_max=request.bidders_max,
@@ -129,6 +119,19 @@ def _input(request: PostRequest) -> Input:
         size=len(data),
         media_type=to_normal(request.media_type, limits.NAME_CHARS_MAX),
         private=request.private,
+    )
+
+
+def _rule(weights: Weights) -> Rule:
+    return Rule(weights.price, weights.eta, weights.confidence, weights.standing)
+
+
+def _lease(request: PostRequest) -> Lease:
+    return Lease(
+        schedule_to_start_ms=request.schedule_to_start_ms,
+        start_to_close_ms=request.start_to_close_ms,
+        heartbeat_timeout_ms=request.heartbeat_timeout_ms,
+        attempts_max=request.attempts_max,
     )
 
 

@@ -139,11 +139,13 @@ async def test_a_person_can_approve(pair: Pair) -> None:
     task = await pair.ada.post(
         PostRequest(capability="text.count", input=b"a b c", price=9, accept="human")
     )
+    states: list[str] = []
     async with asyncio.timeout(TIMEOUT_S):
         async for detail in pair.ada.watch(task):
+            states.append(detail.task.state)
             if detail.task.awaits_approval:
                 await pair.ada.desk.decide(task, accepted=True, reason="fine")
-    assert detail.task.state == "accepted"
+    assert states[-2:] == ["delivered", "accepted"]
 
 
 async def test_the_same_idempotency_key_is_one_task(pair: Pair) -> None:

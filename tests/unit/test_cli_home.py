@@ -40,7 +40,9 @@ def test_init_makes_an_agent_and_overwrites_nothing(shell: Shell, home: Path) ->
     assert "recovery.key: move this offline" in made.err
     assert "no passphrase" in made.err
     assert (home.stat().st_mode & 0o77, (home / "recovery.key").stat().st_mode & 0o77) == (0, 0)
+    (home / "recovery.key").rename(home.parent / "offline.key")
     again = shell("init", "--no-passphrase")
+    assert not (home / "recovery.key").exists()
     assert again.status == USAGE
     assert "exists already" in again.err
     assert key_files.read(home / "node.key", lambda: b"").agent == keys.agent
