@@ -263,11 +263,14 @@ async def test_a_stale_entry_is_kept_in_silence_and_a_stale_heartbeat_refused(
     await driver.publish(ada, post)
     first = ada.award(post, bo.agent)
     await driver.publish(ada, first, ada.award(post, cy.agent, epoch=2))
+    await driver.subscribe(cy, Filter(authors=(bo.agent,)))
     driver.heard(ada)
+    driver.heard(cy)
     late = bo.accept(first)
     assert (await driver.publish(bo, late)).startswith("stale: ")
     assert (await driver.publish(bo, bo.heartbeat(first))).startswith("stale: ")
     assert driver.heard(ada) == []
+    assert driver.heard(cy) == []
     assert (await driver.store.heads([bo.agent]))[bo.agent].id == late.id
     stored = [one.raw for one in await driver.store.task(post.id, after=0, limit=9)]
     assert late.raw in stored

@@ -1,0 +1,110 @@
+"""The relay's shell in the moments that only chance would bring about: turns, and going live."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from tests.market_records import NOW_MS, Trader
+from tests.relay_client import Client
+
+from bazaar_host.links import RELAY_PROTOCOL, Link
+from bazaar_host.memory import MemoryNetwork
+from bazaar_protocol import frames
+from bazaar_protocol.frames import Filter
+from bazaar_protocol.identity import Keypair
+from bazaar_protocol.records import Record
+from bazaar_relay.connection import Connection
+from bazaar_relay.events import ConnectionId, Event, Received, Replay
+from bazaar_relay.fanout import Feed, News
+from bazaar_relay.intake import Intake
+from bazaar_relay.memory_store import MemoryStore
+from bazaar_relay.store import Batch, NewRecord, Stored
+
+
+class GatedStore(MemoryStore):
+    """A store whose scans have their answer, and give it when the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__(bytes(32))
+        self.has_scanned = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def scan(
+        self, filters: Sequence[Filter], *, after: int, limit: int
+    ) -> tuple[list[Stored], int]:
+        found = await super().scan(filters, after=after, limit=limit)
+        self.has_scanned.set()
+        await self.gate.wait()
+        return found
+
+
+@asynccontextmanager
+async def link_pair(name: str = "ada") -> AsyncGenerator[tuple[Link, Link]]:
+    network = MemoryNetwork()
+    theirs: asyncio.Queue[Link] = asyncio.Queue()
+    relay, node = Keypair.from_name("relay"), Keypair.from_name(name)
+    async with (
+        network.open(relay, ["/memory/r"], [RELAY_PROTOCOL], theirs.put_nowait) as listening,
+        network.open(node, [], [RELAY_PROTOCOL], lambda _: None) as dialing,
+    ):
+        ours = await dialing.dial(None, listening.addresses, RELAY_PROTOCOL)
+        yield ours, await theirs.get()
+
+
+async def test_news_that_come_during_a_replay_are_sent_once_and_after_it() -> None:
+    ada = Trader.named("ada", NOW_MS)
+    kept = [ada.genesis(), ada.intake(1), ada.intake(2)]
+    store = GatedStore()
+
+    async def keep(record: Record) -> News:
+        (cursor,) = (await store.commit(Batch([NewRecord(record, ())]))).cursors
+        assert cursor is not None
+        return News.of([Stored(cursor, record.raw)], {})
+
+    async with link_pair() as (ours, theirs), asyncio.TaskGroup() as tasks:
+        client = Client(ours)
+        newest = 1
+        first, second = await keep(kept[0]), await keep(kept[1])
+        feed = Feed(
+            Connection(ConnectionId(1), theirs, tasks),
+            Replay(ConnectionId(1), ada.agent, 9, (Filter(),), 0),
+            store,
+            newest=lambda: newest,
+            on_lagged=lambda: None,
+        )
+        feed.start(tasks)
+        await store.has_scanned.wait()
+        # The scan has seen the second one, of which the machine tells only now.
+        newest = 2
+        feed.deliver(second)
+        newest = 3
+        feed.deliver(await keep(kept[2]))
+        store.gate.set()
+        await client.next(frames.CaughtUp)
+        assert client.drain() == [record.raw for record in kept]
+        feed.deliver(first)
+        feed.deliver(await keep(ada.intake(3)))
+        assert (await client.event()).cursor == 4
+
+
+async def test_links_take_turns_whatever_one_of_them_has_in_store() -> None:
+    turns: list[int] = []
+    has_served = asyncio.Event()
+
+    def run(event: Event) -> None:
+        assert isinstance(event, Received)
+        turns.append(event.connection)
+        if len(turns) == 6:
+            has_served.set()
+
+    async with link_pair() as (_, link), asyncio.TaskGroup() as tasks:
+        greedy, modest = (Connection(ConnectionId(number), link, tasks) for number in (1, 2))
+        intake = Intake(run, None)
+        for number in range(5):
+            await intake.put(greedy, frames.Publish(number, ()), 10)
+        await intake.put(modest, frames.Publish(9, ()), 10)
+        serving = tasks.create_task(intake.serve(tasks))
+        async with asyncio.timeout(5):
+            await has_served.wait()
+        serving.cancel()
+    assert turns == [1, 2, 1, 1, 1, 1]
