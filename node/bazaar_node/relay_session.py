@@ -130,6 +130,11 @@ class RelaySession:
             await asyncio.sleep(delay_s * self._rng.uniform(0.5, 1))
             attempt = min(attempt + 1, 16)
 
+    def drop(self, error: RemoteError) -> None:
+        """End the link, if there is one, and dial again."""
+        if self._relay is not None:
+            self._relay.fail(error)
+
     async def request(self, frame: Request) -> Answer:
         """Send ``frame``, whose number is ignored, and wait for its answer.
 
@@ -237,8 +242,7 @@ class RelaySession:
     def _broken(self, reason: str) -> MalformedRecord:
         """End the link for an answer that only its asker could judge."""
         error = MalformedRecord(reason)
-        if self._relay is not None:
-            self._relay.fail(error)
+        self.drop(error)
         return error
 
     async def _segment(

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from bazaar_host.addresses import Address
@@ -18,6 +19,7 @@ from bazaar_node.events import Arrived, KeepData, LetterArrived, RefusedByRelay
 from bazaar_node.outbox import Outbox
 from bazaar_node.relay_session import RelaySession
 from bazaar_node.store import NodeStore, Parcel, RelayMark
+from bazaar_node.turn import Turn
 from bazaar_protocol import frames, letters, limits
 from bazaar_protocol.errors import (
     BadSignature,
@@ -41,6 +43,8 @@ ADVERT_LIFETIME_MS: Final = 10 * limits.MINUTE_MS
 ADVERT_EVERY_S: Final = 240.0
 GONE_STATUSES: Final = ("malformed", "signature", "too-large", "expired", "blocked", "stale")
 
+_OUR_STORE: Final = "our own store failed, so the relay has to tell it again: {}"
+
 log = logger(__name__)
 
 
@@ -57,6 +61,9 @@ class RelayClient:
         self.session = RelaySession(office.transport, address, self, rng=office.rng)
         self._office = office
         self._has_parcels = asyncio.Event()
+        self._link = 0
+        """Counts the links, since what an earlier one brought may still be under way."""
+        self._newest: asyncio.Future[Turn] | None = None
 
     def wake(self) -> None:
         """Look into the outbox again."""
@@ -64,10 +71,15 @@ class RelayClient:
 
     async def on_connected(self, session: RelaySession, welcome: frames.Welcome) -> None:
         """Check what the relay knows of us, then subscribe."""
-        await self._office.check_head(session)
-        if welcome.store != self.mark.store:  # a new store: what we knew of it means nothing
-            self._keep(RelayMark(welcome.store, 0, self.mark.acknowledged))
-            await session.publish(await self._office.open_posts())
+        self._link += 1
+        self._newest = None
+        try:
+            await self._office.check_head(session)
+            if welcome.store != self.mark.store:  # a new store: what we knew of it means nothing
+                self._keep(RelayMark(welcome.store, 0, self.mark.acknowledged))
+                await session.publish(await self._office.open_posts())
+        except StorageError as error:
+            raise LinkClosed(_OUR_STORE.format(error)) from error
         me = self._office.keys.agent
         await session.subscribe([frames.Filter(to=(me,))], self.mark.cursor)
         self.is_ready = True
@@ -77,13 +89,16 @@ class RelayClient:
     async def on_event(self, session: RelaySession, cursor: int, raw: bytes) -> None:
         """Verify a record and hand it to the agent."""
         del session
-        await self._office.driver.tell(Arrived(unseal(raw)))
-        self._keep(RelayMark(self.mark.store, cursor, self.mark.acknowledged))
+        self._newest = await self._office.driver.tell(Arrived(unseal(raw)))
+        self._newest.add_done_callback(partial(self._dealt_with, self._link, cursor))
 
     async def on_caught_up(self, session: RelaySession, cursor: int) -> None:
         """We know all that was addressed to us."""
         del session
-        self._keep(RelayMark(self.mark.store, cursor, self.mark.acknowledged))
+        link = self._link
+        if self._newest is not None:
+            await asyncio.wait((self._newest,))
+        self._read_up_to(link, cursor)
         self.is_caught_up = True
         self._office.on_caught_up()
 
@@ -92,10 +107,13 @@ class RelayClient:
         with suppress(MalformedRecord, BadSignature):  # then it is of no use to anybody
             sender, content = open_sealed(self._office.keys, sealed)
             letter = letters.decode_letter(content)
-            turn = await self._office.driver.ask(LetterArrived(sender, letter))
-            for action in turn.actions:
-                if isinstance(action, KeepData):
-                    await self._office.keep(action)
+            try:
+                turn = await self._office.driver.ask(LetterArrived(sender, letter))
+                for action in turn.actions:
+                    if isinstance(action, KeepData):
+                        await self._office.keep(action)
+            except StorageError as error:  # the relay still has it
+                raise LinkClosed(_OUR_STORE.format(error)) from error
         await session.request(frames.Collect(0, (number,)))
 
     async def on_lagged(self, session: RelaySession, cursor: int) -> None:
@@ -151,6 +169,21 @@ class RelayClient:
                 await self._office.driver.tell(RefusedByRelay(unseal(parcel.raw), status))
             case _:  # rate-limited, storage: it may go through later
                 raise Refused(prefix, status)
+
+    def _dealt_with(self, link: int, cursor: int, answer: asyncio.Future[Turn]) -> None:
+        """Move on once a record is durable; when it is not, have the relay tell it again."""
+        if answer.cancelled():
+            return
+        if isinstance(answer.exception(), StorageError):
+            if link == self._link:
+                self._link += 1  # what came after it on this link does not count either
+                self.session.drop(LinkClosed(_OUR_STORE.format(answer.exception())))
+            return
+        self._read_up_to(link, cursor)
+
+    def _read_up_to(self, link: int, cursor: int) -> None:
+        if link == self._link:
+            self._keep(RelayMark(self.mark.store, cursor, self.mark.acknowledged))
 
     def _keep(self, mark: RelayMark) -> None:
         self.mark = mark
