@@ -213,7 +213,7 @@ class Desk:
                 capability, words[: limits.QUERY_CHARS_MAX], limit=min(limit, limits.PAGE_MAX)
             )
             for raw in page.records:
-                for view in views.found_views(unseal(raw), capability):
+                for view in views.found_views(unseal(raw), capability, words):
                     found.setdefault((view.agent, view.capability), view)
         return list(found.values())[:limit]
 

@@ -14,6 +14,7 @@ from bazaar_protocol.kinds import (
     Bid,
     BidTerms,
     Breach,
+    Capability,
     Decline,
     Deliver,
     Heartbeat,
@@ -81,24 +82,36 @@ def offer_view(offer: Offer) -> OfferView:
     )
 
 
-def found_views(record: Record, capability: str) -> Iterator[Found]:
-    """Show what an advert offers under a name, or a prefix of one."""
+def found_views(record: Record, capability: str, words: str) -> Iterator[Found]:
+    """Show what an advert offers under a name, or a prefix of one, and that some word fits.
+
+    When no word fits to any single offer, they fitted to the agent: then all are shown.
+    """
     body = record.body
     if not isinstance(body, Advert):
         return
-    for offer in body.capabilities:
-        if offer.name == capability or offer.name.startswith(f"{capability}.") or not capability:
-            yield Found(
-                agent=to_did(record.author),
-                untrusted_name=clean(body.name, NAME_CHARS_MAX),
-                capability=_capability(offer.name, offer.version),
-                untrusted_description=clean(offer.description, NOTE_CHARS_MAX),
-                price=offer.price,
-                slots=body.slots,
-                load=body.load,
-                untrusted_tags=tuple(clean(tag, NAME_CHARS_MAX) for tag in offer.tags),
-                expires_ms=record.time_ms + body.expires_in_ms,
-            )
+    named = [
+        offer
+        for offer in body.capabilities
+        if not capability or offer.name == capability or offer.name.startswith(f"{capability}.")
+    ]
+    for offer in [offer for offer in named if _mentions(offer, words)] or named:
+        yield Found(
+            agent=to_did(record.author),
+            untrusted_name=clean(body.name, NAME_CHARS_MAX),
+            capability=_capability(offer.name, offer.version),
+            untrusted_description=clean(offer.description, NOTE_CHARS_MAX),
+            price=offer.price,
+            slots=body.slots,
+            load=body.load,
+            untrusted_tags=tuple(clean(tag, NAME_CHARS_MAX) for tag in offer.tags),
+            expires_ms=record.time_ms + body.expires_in_ms,
+        )
+
+
+def _mentions(offer: Capability, words: str) -> bool:
+    text = " ".join((offer.name, offer.description, *offer.tags)).casefold()
+    return any(word in text for word in words.casefold().split())
 
 
 def _capability(name: str, version: int) -> str:

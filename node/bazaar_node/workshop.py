@@ -24,6 +24,7 @@ from bazaar_protocol.untrusted import clean
 INPUT_BYTES_INLINE_MAX: Final = limits.MIB
 """Up to here a program finds its input in the JSON on its standard input, too."""
 TITLE_CHARS_MAX: Final = 256
+INPUT_NAME: Final = "input"
 
 Outcome: TypeAlias = WorkDone | WorkFailed
 
@@ -160,7 +161,7 @@ class Workshop:
         assert action.offer.command is not None
         return await run_program(
             action.offer.command,
-            _request(action, data),
+            _request(action, data, folder),
             task_id=action.task.hex(),
             folder=folder,
             on_progress=lambda percent, note: self._progress(action, percent, note),
@@ -219,10 +220,10 @@ class Workshop:
 
 def _write_input(folder: Path, data: bytes) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "input").write_bytes(data)
+    (folder / INPUT_NAME).write_bytes(data)
 
 
-def _request(action: StartWork, data: bytes) -> bytes:
+def _request(action: StartWork, data: bytes, folder: Path) -> bytes:
     """Write the task as a program reads it."""
     post = _post(action.post)
     return msgspec.json.encode(
@@ -232,7 +233,7 @@ def _request(action: StartWork, data: bytes) -> bytes:
             "capability": action.offer.capability,
             "untrusted_title": clean(post.title, TITLE_CHARS_MAX),
             "untrusted_input": _as_json(post, data),
-            "input_file": "input",
+            "input_file": str((folder / INPUT_NAME).absolute()),
             "media_type": post.input.media_type,
             "output_schema": _parsed(post.output_schema),
             "poster": to_did(action.post.author),
