@@ -16,6 +16,7 @@ from bazaar_host.signals import stop_on_signals
 from bazaar_node.agent import Agent
 from bazaar_node.api import serve_api
 from bazaar_node.blobs import BlobStore
+from bazaar_node.counters import count
 from bazaar_node.desk import Desk, Parts
 from bazaar_node.drafts import draft_offer
 from bazaar_node.driver import Driver
@@ -56,7 +57,7 @@ async def run_node(settings: NodeSettings, *, on_ready: Callable[[Status], None]
     """
     stop = stop_on_signals()
     async with open_node(settings) as desk, asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve_api(desk, settings.socket_path, stop))
+        tasks.create_task(serve_api(desk, settings.socket_path, stop, metrics=desk.metrics))
         tasks.create_task(_announce(desk, on_ready, stop))
 
 
@@ -104,7 +105,8 @@ async def open_node(
             background = await stack.enter_async_context(_background())
             background.start(driver.run())
             background.start(office.run(settings.relays))
-            parts = Parts(settings, store, driver, office, errands, workshop, addresses)
+            metrics = count(driver, office, store)
+            parts = Parts(settings, store, driver, office, errands, workshop, addresses, metrics)
             yield Desk(parts, started_ms=clock.now_ms())
     except BaseExceptionGroup as group:
         raise _worst(group) from None

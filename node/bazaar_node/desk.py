@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from bazaar_host.metrics import Metrics
 from bazaar_node import views
 from bazaar_node.audit import FetchLog, audit_agent, audit_task
 from bazaar_node.drafts import draft_offer, draft_post
@@ -57,12 +58,14 @@ class Parts:
     errands: Errands
     workshop: Workshop
     addresses: tuple[str, ...]
+    metrics: Metrics
 
 
 class Desk:
     """Answers for a node; see ``NodeService`` for what each method promises."""
 
     def __init__(self, parts: Parts, *, started_ms: int) -> None:
+        self.metrics = parts.metrics
         self._settings = parts.settings
         self._store = parts.store
         self._driver = parts.driver

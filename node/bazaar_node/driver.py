@@ -58,6 +58,8 @@ class Driver:
         self.clock = clock
         self.agent: Agent
         self.reactor: Reactor
+        self.handled = 0
+        """How many events the agent was handed."""
         self._store = store
         self._build = build
         self._queue: deque[_Waiting] = deque()
@@ -158,6 +160,7 @@ class Driver:
                 continue
 
     async def _serve(self, batch: list[_Waiting]) -> None:
+        self.handled += len(batch)
         done: list[tuple[_Waiting, Turn]] = []
         now_ms = self.clock.now_ms()
         for waiting in batch:

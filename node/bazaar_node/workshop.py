@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -243,14 +244,15 @@ def _request(action: StartWork, data: bytes, folder: Path) -> bytes:
 
 
 def _as_json(post: Post, data: bytes) -> object:
-    """Return the input as JSON if it is, as text if it is that, and else nothing."""
+    """Return the input as JSON if it says so and is, else as text, and else nothing."""
     if len(data) > INPUT_BYTES_INLINE_MAX:
         return None
-    try:
-        if post.input.media_type.endswith("json"):
+    if post.input.media_type.endswith("json"):
+        with suppress(ValueError, RecursionError):
             return msgspec.json.decode(data)
+    try:
         return data.decode()
-    except (ValueError, RecursionError):
+    except UnicodeDecodeError:
         return None
 
 

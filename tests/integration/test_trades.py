@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bazaar_host.bridge import Libp2pTransport
+from bazaar_host.metrics import render
 from bazaar_node import Node, OfferRequest, OpenNode, PostRequest, Task
 from bazaar_protocol.errors import Refused
 from bazaar_protocol.frames import RELAY_PROTOCOL
@@ -187,3 +188,10 @@ async def test_an_audit_finds_every_record_in_order(pair: Pair) -> None:
     assert report.records >= 6
     agent = (await pair.bo.desk.status()).agent
     assert (await pair.ada.desk.audit(agent)).is_sound
+
+
+async def test_a_node_counts_what_it_does(pair: Pair) -> None:
+    await pair.trade(capability="text.count", input=b"a b", price=9)
+    text = render(pair.ada.desk.metrics.registry).decode()
+    assert "bazaar_relays_connected 1.0" in text
+    assert "bazaar_log_entries 3.0" in text  # genesis, award, verdict
