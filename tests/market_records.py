@@ -76,14 +76,12 @@ class Trader:
 
     def award(self, task: Record, worker: AgentId, epoch: int = 1) -> Record:
         assert isinstance(task.body, kinds.Post)
-        terms = award.terms_hash(task.id, b"", task.body.price, task.body.lease)
-        body = kinds.Award(task.id, worker, epoch, b"", task.body.price, terms, task.body.lease, ())
-        return self.say(body)
+        return self.say(award.draft(task, worker, epoch=epoch, price=task.body.price))
 
     def accept(self, granted: Record) -> Record:
         body = granted.body
         assert isinstance(body, kinds.Award)
-        return self.say(kinds.Accept(body.task, link_to(granted), body.epoch, body.terms))
+        return self.say(kinds.Accept(body.task, link_to(granted), body.epoch, body.terms, 1, b""))
 
     def heartbeat(self, granted: Record, time_ms: int | None = None) -> Record:
         body = granted.body

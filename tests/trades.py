@@ -49,12 +49,16 @@ class Scribe:
             bid, price = ours[0].id, body.terms.price
         given: dict[str, Any] = {
             "task": task.id,
+            "poster": task.poster,
             "worker": worker.agent,
+            "judge": task.terms.acceptance.evaluator or task.poster,
+            "capability": task.terms.capability,
             "epoch": task.epoch + 1,
             "bid": bid,
             "price": price,
             "terms": b"",
             "lease": task.terms.lease,
+            "relays": (),
             "considered": (),
         }
         given |= changes
@@ -65,7 +69,7 @@ class Scribe:
 
     def accept(self, task: Task, keys: Keypair = BO, **changes: Any) -> Record:
         terms = award_of(task.award).terms if task.award else bytes(32)
-        body = kinds.Accept(task.id, link(task.award), max(task.epoch, 1), terms)
+        body = kinds.Accept(task.id, link(task.award), max(task.epoch, 1), terms, 1, b"")
         return self.say(keys, msgspec.structs.replace(body, **changes))
 
     def heartbeat(self, task: Task, keys: Keypair = BO, **changes: Any) -> Record:

@@ -83,6 +83,15 @@ class Agent:
     def addresses(self, addresses: tuple[str, ...]) -> None:
         self._worker.addresses = addresses
 
+    @property
+    def relays(self) -> tuple[AgentId, ...]:
+        """The relays by which we can be reached."""
+        return self._poster.relays
+
+    @relays.setter
+    def relays(self, relays: tuple[AgentId, ...]) -> None:
+        self._poster.relays = relays
+
     def entry(self, task: RecordId) -> Entry | None:
         """Return a task in memory."""
         return self._ledger.get(task)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from bazaar_host import key_files
+from bazaar_host.addresses import Address
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.clock import SteadyClock
 from bazaar_host.links import Link, OnLink, Transport
@@ -30,6 +31,7 @@ from bazaar_node.store import NodeStore
 from bazaar_node.transfer import serve
 from bazaar_node.turn import Pen
 from bazaar_node.workshop import Handler, Workshop
+from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError, KeyFileError
 from bazaar_protocol.frames import NODE_PROTOCOL
 from bazaar_protocol.identity import Keypair, parse_agent
@@ -161,6 +163,8 @@ def _builder(
             price_min=settings.price_min,
         )
         agent.addresses = addresses
+        peers = (Address.parse(relay).peer for relay in settings.relays)
+        agent.relays = tuple(peer for peer in peers if peer)[: limits.ADDRESSES_MAX]
         return agent
 
     return build

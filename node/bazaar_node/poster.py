@@ -10,21 +10,21 @@ from bazaar_node.events import (
     Opened,
     ResultArrived,
     SendInput,
+    TaskChanged,
 )
 from bazaar_node.ledger import Entry, Ledger
 from bazaar_node.sealed_bids import open_bid
 from bazaar_node.turn import Turn
 from bazaar_protocol import award, limits
-from bazaar_protocol.award import Offer, terms_hash
+from bazaar_protocol.award import Offer
 from bazaar_protocol.errors import BadSignature, IllegalTransition, MalformedRecord, NotFound
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
     Accept,
-    Award,
     Bid,
     BidTerms,
     Breach,
-    Considered,
+    Decline,
     Deliver,
     Heartbeat,
     Post,
@@ -46,6 +46,8 @@ class Poster:
     def __init__(self, ledger: Ledger, standing: Standing) -> None:
         self._ledger = ledger
         self._standing = standing
+        self.relays: tuple[AgentId, ...] = ()
+        """The relays by which we can be reached, for the awards that say so."""
 
     def post(self, turn: Turn, body: Post, command: str) -> Entry:
         """Post a task; ``command`` is kept for when its result is judged.
@@ -77,6 +79,10 @@ class Poster:
                 self._send_input(turn, entry)
             case Deliver() if changed:
                 turn.act(FetchResult(before.id, record))
+            case Decline(epoch=0, reason=reason) if before.state is State.OPEN:
+                # It changes nothing, but its poster wants to know why nobody bids.
+                turn.note(before.id, "decline", reason, agent=record.author, record=record.id)
+                turn.act(TaskChanged(before.id))
             case _:
                 pass
         self.advance(turn, entry)
@@ -164,16 +170,14 @@ class Poster:
                 return False
             worker, bid = best.worker, best.bid
             price = price if task.terms.mode == "claim" else best.terms.price
-        lease = task.terms.lease
-        body = Award(
-            task=task.id,
-            worker=worker,
+        body = award.draft(
+            task.post,
+            worker,
             epoch=task.epoch + 1,
-            bid=bid,
             price=price,
-            terms=terms_hash(task.id, bid, price, lease),
-            lease=lease,
-            considered=tuple(Considered(offer.bid, offer.standing) for offer in offers),
+            bid=bid,
+            relays=self.relays,
+            considered=offers,
         )
         return self._ledger.observe(turn, entry, turn.say(body))
 

@@ -256,7 +256,15 @@ class Worker:
         if reason is not None or offer is None:
             self._decline(turn, task.id, body.epoch, reason or "out_of_scope")
             return
-        accept = turn.say(Accept(task.id, link_to(record), body.epoch, body.terms))
+        answer = Accept(
+            task=task.id,
+            award=link_to(record),
+            epoch=body.epoch,
+            terms=body.terms,
+            capability_version=offer.version,
+            fingerprint=offer.fingerprint,
+        )
+        accept = turn.say(answer)
         if not self._ledger.observe(turn, entry, accept):
             return
         job = Job(entry, body.epoch, offer, beat_ms=turn.now_ms)

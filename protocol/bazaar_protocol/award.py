@@ -20,8 +20,18 @@ from typing import Final
 from bazaar_protocol import codec
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Acceptance, Award, Bid, BidTerms, Input, Lease, Post, Rule
-from bazaar_protocol.records import RecordId
+from bazaar_protocol.kinds import (
+    Acceptance,
+    Award,
+    Bid,
+    BidTerms,
+    Considered,
+    Input,
+    Lease,
+    Post,
+    Rule,
+)
+from bazaar_protocol.records import Record, RecordId
 
 SCALE: Final = 10_000
 
@@ -57,6 +67,35 @@ def _rank(offer: Offer, rule: Rule, ceiling: int, fastest: int) -> tuple[int, in
         + rule.standing * offer.standing
     )
     return -score, terms.price, offer.bid
+
+
+def draft(
+    post: Record,
+    worker: AgentId,
+    *,
+    epoch: int,
+    price: int,
+    bid: bytes = b"",
+    relays: tuple[AgentId, ...] = (),
+    considered: Sequence[Offer] = (),
+) -> Award:
+    """Return the award of the task in ``post`` to ``worker``, for its sequencer to sign."""
+    terms = post.body
+    assert isinstance(terms, Post)
+    return Award(
+        task=post.id,
+        poster=post.author,
+        worker=worker,
+        judge=terms.acceptance.evaluator or post.author,
+        capability=terms.capability,
+        epoch=epoch,
+        bid=bid,
+        price=price,
+        terms=terms_hash(post.id, bid, price, terms.lease),
+        lease=terms.lease,
+        relays=relays,
+        considered=tuple(Considered(offer.bid, offer.standing) for offer in considered),
+    )
 
 
 def terms_hash(task: bytes, bid: bytes, price: int, lease: Lease) -> bytes:
@@ -140,17 +179,23 @@ def check_bid(post: Post, bid: Bid) -> None:
         raise MalformedRecord("the price of a bid for this task is above its ceiling")
 
 
-def check_award(post: Post, award: Award) -> None:
+def check_award(post: Post, poster: AgentId, award: Award) -> None:
     """Check that an award keeps to the post, as far as the two alone can tell.
 
     Raises:
         MalformedRecord: It does not.
 
     """
+    judge = post.acceptance.evaluator or poster
+    repeated = (award.poster, award.judge, award.capability, award.lease)
+    if repeated != (poster, judge, post.capability, post.lease):
+        raise MalformedRecord("its poster, judge, capability or lease is not that of the post")
     if award.terms != terms_hash(award.task, award.bid, award.price, award.lease):
         raise MalformedRecord("its terms are not what it hashes")
-    if award.lease != post.lease:
-        raise MalformedRecord("its lease is not that of the post")
+    _check_price_and_bid(post, award)
+
+
+def _check_price_and_bid(post: Post, award: Award) -> None:
     if award.price > post.price:
         raise MalformedRecord("its price is above that of the post")
     if post.mode == "claim" and award.price != post.price:

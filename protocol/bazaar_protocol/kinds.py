@@ -200,16 +200,26 @@ class Considered(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 class Award(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The sequencer gives the task to a worker. ``epoch`` is the fencing token of the attempt."""
+    """The sequencer gives the task to a worker. ``epoch`` is the fencing token of the attempt.
+
+    It repeats from the post who is concerned and with what, since posts are forgotten in time and
+    the receipts that an award begins are evidence for ever.
+    """
 
     task: Id
+    poster: Key
     worker: Key
+    judge: Key
+    """Whose verdict counts: the poster, or the evaluator that the post names."""
+    capability: CapabilityName
     epoch: Seq
     bid: MaybeId
     price: Uint
     terms: Id
     """Hash of what both sides agree on (``award.terms_hash``)."""
     lease: Lease
+    relays: Annotated[tuple[Key, ...], Meta(max_length=limits.ADDRESSES_MAX)]
+    """The relays by which the poster can be reached: who is silent there is silent."""
     considered: Annotated[tuple[Considered, ...], Meta(max_length=limits.BIDS_PER_POST_MAX)]
 
 
@@ -220,6 +230,10 @@ class Accept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     award: Link
     epoch: Seq
     terms: Id
+    capability_version: Seq
+    """Which version of the capability does the work."""
+    fingerprint: MaybeId
+    """Hash of what runs behind it, as the worker's advert says."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

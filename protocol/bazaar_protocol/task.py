@@ -183,7 +183,7 @@ def _award(task: Task, record: Record, body: Award, now_ms: int) -> Task:
 
 def _check_award(task: Task, body: Award) -> None:
     try:
-        check_award(task.terms, body)
+        check_award(task.terms, task.poster, body)
     except MalformedRecord as error:
         raise IllegalTransition(task.state, "award", str(error)) from error
     if body.worker == task.poster:

@@ -5,10 +5,10 @@ Every grant is an entry of the relay's own log, so one that contradicts another 
 
 from typing import Final
 
-from bazaar_protocol.award import terms_hash
+from bazaar_protocol import award
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Award, Body, Breach, Genesis
+from bazaar_protocol.kinds import Body, Breach, Genesis
 from bazaar_protocol.letters import Renewed, encode_letter
 from bazaar_protocol.records import Record, RecordId, seal
 from bazaar_protocol.sealing import seal_to
@@ -99,10 +99,14 @@ class Sequencer:
         self._state.add_letter(NewLetter(heartbeat.author, sealed, expires_ms))
 
     def _award(self, task: Task, worker: AgentId, now_ms: int) -> Record:
-        price, lease = task.terms.price, task.terms.lease
-        terms = terms_hash(task.id, b"", price, lease)
-        award = Award(task.id, worker, task.epoch + 1, b"", price, terms, lease, ())
-        record = self._append(award, (worker, task.poster), now_ms)
+        body = award.draft(
+            task.post,
+            worker,
+            epoch=task.epoch + 1,
+            price=task.terms.price,
+            relays=(self._state.me,),
+        )
+        record = self._append(body, (worker, task.poster), now_ms)
         self._state.put_task(step(task, record, now_ms), now_ms)
         return record
 

@@ -249,7 +249,7 @@ def test_no_body_takes_long(kind: str, body: bytes) -> None:
         with contextlib.suppress(MalformedRecord):
             records.unseal(raw)
         spent.append(time.process_time() - start)
-    assert min(spent) < 0.05
+    assert min(spent) < 0.5  # seconds; a bomb takes minutes
 
 
 def test_sizes_are_refused_before_decoding() -> None:

@@ -120,13 +120,19 @@ def trade() -> dict[str, Record]:
     said["bid"] = bo.say(kinds.Bid(task, None, sealed_terms(task), hidden))
     said["decline"] = author(CY).say(kinds.Decline(task, 0, "busy", 5_000))
     bid = said["bid"].id
-    terms = award.terms_hash(task, bid, TERMS.price, LEASE)
-    considered = (kinds.Considered(bid, 5_000),)
-    said["award"] = ada.say(
-        kinds.Award(task, BO.agent, 1, bid, TERMS.price, terms, LEASE, considered)
+    offers = (award.Offer(bid, BO.agent, TERMS, 5_000),)
+    drafted = award.draft(
+        said["post"],
+        BO.agent,
+        epoch=1,
+        price=TERMS.price,
+        bid=bid,
+        relays=(Keypair.from_name("relay's").agent,),
+        considered=offers,
     )
+    said["award"] = ada.say(drafted)
     awarded = link(said["award"])
-    said["accept"] = bo.say(kinds.Accept(task, awarded, 1, terms))
+    said["accept"] = bo.say(kinds.Accept(task, awarded, 1, drafted.terms, 1, bytes(range(32))))
     said["heartbeat"] = bo.say(kinds.Heartbeat(task, awarded.id, 1, 50, "half way"))
     result = sha256(RESULT).digest()
     addresses = ("/ip4/127.0.0.1/tcp/4002",)
