@@ -31,7 +31,7 @@ from bazaar_node.service import (
     TaskView,
 )
 from bazaar_node.settings import NodeSettings
-from bazaar_node.store import NodeStore
+from bazaar_node.store import NodeStore, fold
 from bazaar_node.workshop import Workshop
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError, IllegalTransition, NotFound, NotReady
@@ -331,6 +331,8 @@ class Desk:
 
     async def _detail(self, task: RecordId) -> TaskDetail:
         rows = await self._store.history(task)
+        # Of one moment with the events: the agent in memory is ahead of what is committed.
+        entry = Entry(fold(rows), (await self._entry(task)).role)
         opened = {
             row.record.id: opening[1]
             for row in rows
@@ -338,7 +340,7 @@ class Desk:
             and (opening := await self._store.opening(row.record.id)) is not None
         }  # fmt: skip
         return TaskDetail(
-            task=await self._view(await self._entry(task)),
+            task=await self._view(entry),
             bids=views.bid_views(rows, opened),
             events=views.event_views(rows),
         )

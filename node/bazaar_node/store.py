@@ -154,7 +154,7 @@ class NodeStore:
     async def entry(self, task: RecordId, role: Role) -> Entry:
         """Fold one task from what we saw of it."""
         rows = await self._database.read(partial(read_history, task))
-        return Entry(_fold(rows), role)
+        return Entry(fold(rows), role)
 
     async def history(self, task: RecordId) -> list[Row]:
         """Return what we saw of a task, in order."""
@@ -263,7 +263,8 @@ class NodeStore:
         return await self._database.read(lambda db: db.execute(query, tuple(values)).fetchall())
 
 
-def _fold(rows: Sequence[Row]) -> Task:
+def fold(rows: Sequence[Row]) -> Task:
+    """Fold a task from what was seen of it."""
     task: Task | None = None
     for row in rows:
         if task is None:

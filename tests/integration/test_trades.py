@@ -195,3 +195,27 @@ async def test_a_node_counts_what_it_does(pair: Pair) -> None:
     text = render(pair.ada.desk.metrics.registry).decode()
     assert "bazaar_relays_connected 1.0" in text
     assert "bazaar_log_entries 3.0" in text  # genesis, award, verdict
+
+
+async def test_a_watch_ends_with_the_record_that_ended_the_task(pair: Pair) -> None:
+    for _ in range(5):  # it was a race, lost one time in three
+        task = await pair.ada.post(PostRequest(capability="text.count", input=b"a b", price=9))
+        async with asyncio.timeout(TIMEOUT_S):
+            seen = [detail async for detail in pair.ada.watch(task)]
+        assert (seen[-1].task.state, seen[-1].events[-1].what) == ("accepted", "verdict")
+        for detail in seen:
+            is_judged = any(event.what == "verdict" for event in detail.events)
+            assert is_judged == (detail.task.state == "accepted"), "state and events of one moment"
+
+
+async def test_a_poster_learns_why_nobody_bids(pair: Pair) -> None:
+    task = await pair.ada.post(PostRequest(capability="text.count", input=b"a", price_max=1))
+    bo = (await pair.bo.desk.status()).agent
+    async with asyncio.timeout(TIMEOUT_S):
+        async for detail in pair.ada.watch(task):
+            declines = [event for event in detail.events if event.what == "decline"]
+            if declines:
+                assert (declines[0].agent, declines[0].untrusted_note) == (bo, "price")
+                assert detail.task.state == "open"
+                return
+    raise AssertionError("the task was over before")
