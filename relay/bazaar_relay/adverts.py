@@ -1,12 +1,15 @@
 """The adverts that are live: who offers what, and which of them fit a search.
 
 Agents stand under every prefix of each capability that they offer, in the order in which they were
-last sent a post: the first of them is whose turn it is. Words are found by an inverted index.
+last sent a post: the first of them is whose turn it is. Those who listen stand in a queue of their
+own and come first: adverts cost nothing, and without that anyone could sign so many, under names
+that nobody answers to, that no post would reach a worker. Words are found by an inverted index.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from bazaar_protocol import limits
@@ -42,6 +45,8 @@ class Adverts:
     def __init__(self) -> None:
         self._live: dict[AgentId, LiveAdvert] = {}
         self._by_capability: dict[str, dict[AgentId, None]] = {}
+        self._listening: dict[AgentId, None] = {}
+        self._listening_by_capability: dict[str, dict[AgentId, None]] = {}
         self._by_word: dict[str, dict[AgentId, None]] = {}
         # Longer than the adverts live, so that an older one is not taken for news.
         self._versions: Bounded[AgentId, int] = Bounded(limits.ADVERTS_LIVE_MAX)
@@ -67,6 +72,8 @@ class Adverts:
         self._live[record.author] = advert
         for key in _keys(body):
             self._by_capability.setdefault(key, {})[record.author] = None
+            if record.author in self._listening:
+                self._listening_by_capability.setdefault(key, {})[record.author] = None
         for word in advert.words:
             self._by_word.setdefault(word, {})[record.author] = None
 
@@ -84,28 +91,47 @@ class Adverts:
             return
         for key in _keys(advert.body):
             _discard(self._by_capability, key, agent)
+            _discard(self._listening_by_capability, key, agent)
         for word in advert.words:
             _discard(self._by_word, word, agent)
 
+    def listens(self, agent: AgentId) -> None:
+        """Take note that ``agent`` has a link on which it hears of posts."""
+        if agent in self._listening:
+            return
+        self._listening[agent] = None
+        for key in self._keys_of(agent):
+            self._listening_by_capability.setdefault(key, {})[agent] = None
+
+    def left(self, agent: AgentId) -> None:
+        """Take note that ``agent`` hears of nothing at the moment."""
+        if agent in self._listening:
+            del self._listening[agent]
+            for key in self._keys_of(agent):
+                _discard(self._listening_by_capability, key, agent)
+
     def candidates(self, capability: str, version: int) -> Iterator[AgentId]:
-        """Yield who offers ``capability``: those with free slots first, then by whose turn it is.
+        """Yield who offers ``capability``: listeners, free slots, and whose turn it is come first.
 
         Nothing may be changed while this is iterated.
         """
-        agents = self._by_capability.get(capability, {})
-        for is_free in (True, False):
+        listening = self._listening_by_capability.get(capability, {})
+        everyone = self._by_capability.get(capability, {})
+        for agents, is_free in product((listening, everyone), (True, False)):
             for agent in agents:
+                if agents is everyone and agent in listening:
+                    continue
                 advert = self._live[agent]
                 if (advert.free_slots > 0) == is_free and _offers(advert.body, capability, version):
                     yield agent
 
     def was_sent_a_post(self, agent: AgentId) -> None:
         """Move ``agent`` to the end of every queue it stands in."""
-        advert = self._live.get(agent)
-        for key in _keys(advert.body) if advert is not None else ():
-            agents = self._by_capability[key]
-            del agents[agent]
-            agents[agent] = None
+        for key in self._keys_of(agent):
+            for queues in (self._by_capability, self._listening_by_capability):
+                if agent in (agents := queues.get(key, {})):
+                    del agents[agent]
+                    agents[agent] = None
 
     def search(self, query: Query) -> tuple[list[bytes], str]:
         """Return a page of adverts, best first, and where the next page begins."""
@@ -126,6 +152,10 @@ class Adverts:
                 return page, f"{-score}.{last.hex()}"
             page.append(raw)
         return page, ""
+
+    def _keys_of(self, agent: AgentId) -> dict[str, None]:
+        advert = self._live.get(agent)
+        return {} if advert is None else _keys(advert.body)
 
     def _scores(self, query: Query) -> dict[AgentId, int]:
         words = list(dict.fromkeys(_split(query.words)))
@@ -183,7 +213,7 @@ def _split(text: str) -> list[str]:
 
 
 def _discard(index: dict[str, dict[AgentId, None]], key: str, agent: AgentId) -> None:
-    agents = index[key]
-    del agents[agent]
+    agents = index.get(key, {})
+    agents.pop(agent, None)
     if not agents:
-        del index[key]
+        index.pop(key, None)

@@ -154,6 +154,8 @@ class RelayMachine:
         self._greeted.pop(connection, None)
         self._subscriptions.remove(connection)
         del self._connections[peer][connection]
+        if not any(map(self._subscriptions.has, self._connections[peer])):
+            self._state.adverts.left(peer)
         if not self._connections[peer]:
             del self._connections[peer]
 
@@ -187,6 +189,7 @@ class RelayMachine:
                 self._write(connection, peer, frame, now_ms)
             case frames.Subscribe():
                 self._subscriptions.set(connection, frame.filters)
+                self._state.adverts.listens(peer)
                 since = frame.since if frame.since <= self.cursor else 0
                 self._do(Replay(connection, peer, frame.request, frame.filters, since))
             case frames.Query():

@@ -17,6 +17,7 @@ from bazaar_relay.admission import Policy
 from bazaar_relay.events import (
     Commit,
     Committed,
+    Disconnected,
     Drop,
     Received,
     Reply,
@@ -195,6 +196,22 @@ async def test_an_auction_goes_to_as_many_agents_as_it_allows_bidders(driver: Dr
     await driver.join(late)
     await driver.publish(late, late.advert("pdf.extract"))
     assert driver.heard(late) == []  # enough have been asked already
+
+
+async def test_adverts_of_agents_that_do_not_listen_keep_no_post_from_one_that_does(
+    driver: Driver, ada: Trader, bo: Trader
+) -> None:
+    await driver.join(ada, bo)
+    ghosts = [Trader.named(f"ghost {number}") for number in range(20)]
+    await driver.publish(ada, *(ghost.advert("pdf.extract") for ghost in ghosts))
+    await driver.publish(bo, bo.advert("pdf.extract", load=4))
+    for post in (ada.post(capability="pdf.extract", bidders_max=4), ada.claim_post(RELAY.agent)):
+        await driver.publish(ada, post)
+        assert driver.heard(bo) == [post]
+    await driver.handle(Disconnected(driver.links[bo.agent]))
+    await driver.publish(ada, ada.post(capability="pdf.extract", bidders_max=4))
+    assert len(driver.commits[-1].batch.records[0].audience) == 4  # they may come back in time
+    assert bo.agent not in driver.commits[-1].batch.records[0].audience
 
 
 async def test_a_claim_wakes_one_worker_at_a_time(driver: Driver, ada: Trader) -> None:
