@@ -24,6 +24,7 @@ from bazaar_node.events import (
     Offer,
     RefusedByRelay,
     ResultArrived,
+    Resumed,
     Ticked,
     WorkDone,
     WorkFailed,
@@ -101,13 +102,6 @@ class Agent:
         job = self._worker.jobs.get(task)
         return (job.percent, job.note) if job is not None else (0, "")
 
-    def resume(self, now_ms: int) -> Turn:
-        """Take up, after a start, what a crash may have interrupted."""
-        turn = Turn(self.pen, now_ms)
-        self._poster.resume(turn)
-        self._worker.resume(turn)
-        return turn
-
     def handle(self, event: AgentEvent, now_ms: int) -> Turn:
         """Decide what to do about ``event``.
 
@@ -121,6 +115,9 @@ class Agent:
         match event:
             case Ticked():
                 self._tick(turn)
+            case Resumed():
+                self._poster.resume(turn)
+                self._worker.resume(turn)
             case Asked() | ResultArrived() | Judged() | InputFound() | Cancelled():
                 self._post(turn, event)
             case InputReady() | WorkProgressed() | WorkDone() | WorkFailed() | Learnt():

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from bazaar_host.clock import SteadyClock
 from bazaar_node.agent import Agent
-from bazaar_node.events import Action, AgentEvent, Change, Outgoing, Ticked
+from bazaar_node.events import Action, AgentEvent, Change, Outgoing, Resumed, Ticked
 from bazaar_node.store import NodeStore, Parcel, RelayMark
 from bazaar_node.turn import Turn
 from bazaar_protocol.errors import BazaarError, StorageError
@@ -82,9 +82,7 @@ class Driver:
         """
         if not self._is_ticking:
             self._is_ticking = True
-            turn = self.agent.resume(self.clock.now_ms())
-            self._after([turn], [])
-            self._wake.set()
+            self._enqueue(Resumed())
 
     def mark(self, address: str, mark: RelayMark) -> None:
         """Remember how far we are with a relay; it is written along with the next commit."""
@@ -175,7 +173,8 @@ class Driver:
             newest = await self._store.write(changes, marks) if changes else 0
         except StorageError as error:
             self.agent = await self._build()
-            self._after([self.agent.resume(self.clock.now_ms())], [])
+            if self._is_ticking:
+                self._enqueue(Resumed())
             for waiting, _ in done:
                 _fail(waiting.answer, error)
             await asyncio.sleep(_FAILED_COMMIT_PAUSE_S)

@@ -68,6 +68,11 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """The agent was built from its store: what a crash may have interrupted is to go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class InputReady:
     """The input of a task that we work on is here, and is what the post says."""
 
@@ -158,7 +163,7 @@ class RefusedByRelay:
 
 
 AgentEvent: TypeAlias = (
-    Asked | Arrived | LetterArrived | Ticked | InputReady | WorkProgressed | WorkDone
+    Asked | Arrived | LetterArrived | Ticked | Resumed | InputReady | WorkProgressed | WorkDone
     | WorkFailed | ResultArrived | Judged | Learnt | InputFound | Cancelled | RefusedByRelay
 )  # fmt: skip
 
@@ -228,7 +233,7 @@ class Outgoing:
 Change: TypeAlias = Logged | Began | Observed | Noted | Opened | Outgoing
 
 
-# Actions: carried out after the changes are durable; losing one is mended by ``Agent.resume``.
+# Actions: carried out after the changes are durable; losing one is mended by ``Resumed``.
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,8 @@ class Worker:
         for entry in self._ledger.live("worker"):
             task = entry.task
             if task.state is State.AWARDED and task.award is not None:
-                self._answer_award(turn, entry, task.award, award_of(task.award))
+                if task.worker == turn.pen.agent:
+                    self._answer_award(turn, entry, task.award, award_of(task.award))
             elif task.state is State.RUNNING:
                 offer = self._offer_for(task.terms)
                 if offer is None or task.worker != turn.pen.agent:
