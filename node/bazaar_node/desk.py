@@ -81,7 +81,7 @@ class Desk:
 
     async def status(self) -> Status:
         """Return how the node is."""
-        agent = self._driver.agent
+        agent = await self._driver.settled()
         counts = await self._store.counts()
         head = await self._store.head()
         me = self._office.keys.agent
@@ -236,7 +236,8 @@ class Desk:
                 opening = await self._store.opening(row.record.id)
                 if opening is not None:
                     openings[row.record.id] = opening
-        return await audit_task(task, rows, openings, logs)
+        me = self._office.keys.agent
+        return await audit_task(task, rows, openings, ours=me, logs=logs)
 
     async def next_task(self, *, capabilities: tuple[str, ...], wait_s: float) -> Assignment | None:
         """Take the next task awarded to us that no program does."""
@@ -310,7 +311,8 @@ class Desk:
         return found[0]
 
     async def _entry(self, task: RecordId) -> Entry:
-        entry = self._driver.agent.entry(task)
+        # What is not durable yet may still not happen, so nobody is told of it.
+        entry = (await self._driver.settled()).entry(task)
         if entry is not None:
             return entry
         role = await self._store.role(task)

@@ -67,6 +67,8 @@ class Driver:
         self._room = asyncio.Event()
         self._room.set()
         self._is_ticking = False
+        self._is_settled = asyncio.Event()
+        self._is_settled.set()
         self._marks: dict[str, RelayMark] = {}
 
     async def load(self, reactor: Reactor) -> None:
@@ -111,12 +113,23 @@ class Driver:
         if len(self._queue) < EVENTS_QUEUED_MAX:
             self._enqueue(event)
 
+    async def settled(self) -> Agent:
+        """Return the agent once all that it knows is durable; read it before the next await."""
+        while not self._is_settled.is_set():
+            await self._is_settled.wait()
+        return self.agent
+
     async def run(self) -> None:
         """Serve until cancelled."""
         while True:
             await self._rest()
-            await self._serve([self._queue.popleft() for _ in range(self._batch_size())])
+            self._is_settled.clear()
+            try:
+                await self._serve([self._queue.popleft() for _ in range(self._batch_size())])
+            finally:
+                self._is_settled.set()
             self._room.set()
+            await asyncio.sleep(0)  # let those read who wait for a settled moment
 
     async def flush(self) -> None:
         """Write the marks that no commit has taken along.

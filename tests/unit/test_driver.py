@@ -93,6 +93,16 @@ async def test_what_is_dispatched_is_durable_and_numbered(scene: Scene) -> None:
     assert [unseal(parcel.raw).kind for parcel in kept] == ["post"] * 3
 
 
+async def test_nobody_is_told_of_what_is_not_durable(scene: Scene) -> None:
+    posting = asyncio.create_task(scene.post("one"))
+    while not posting.done():
+        await asyncio.sleep(0)
+        agent = await scene.driver.settled()
+        known = len(list(agent._ledger.live("poster")))
+        assert known == len(await scene.store.tasks(role="poster", state=None, limit=9))
+    assert known == 1
+
+
 async def test_many_events_share_a_commit(scene: Scene) -> None:
     before = scene.store.commits
     await asyncio.gather(*(scene.post(str(number)) for number in range(50)))
