@@ -8,6 +8,7 @@ durable, throw the machine away and build it again from the store: nothing had l
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Final
 
 from bazaar_node.events import (
@@ -34,6 +35,7 @@ from bazaar_node.ledger import Entry, Ledger
 from bazaar_node.poster import Poster, Standing
 from bazaar_node.turn import Pen, Turn
 from bazaar_node.worker import Worker
+from bazaar_protocol import limits
 from bazaar_protocol.errors import NotFound
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Award, BidTerms, Capability, Post
@@ -195,10 +197,14 @@ class Agent:
         match letter:
             case Renewed():
                 self._worker.renew(turn, sender, letter)
-            case TaskInput(task, data) | TaskResult(task, _, data):
+            case TaskInput(task, data):
                 entry = self._ledger.get(RecordId(task))
-                # Kept under its hash, so all that a stranger could do with it is to fill our disk.
-                if entry is not None and sender in {entry.task.poster, entry.task.worker}:
+                if entry is not None and _is_input(entry, sender, data):
+                    turn.act(KeepData(RecordId(task), data))
+            case TaskResult(task, epoch, data):
+                entry = self._ledger.get(RecordId(task))
+                if entry is not None and _may_be_result(entry, sender, epoch):
+                    entry.results += 1
                     turn.act(KeepData(RecordId(task), data))
             case _:
                 return
@@ -260,6 +266,22 @@ class Agent:
         turn.note(
             entry.task.id, "refused", f"{record.kind}: {status}", epoch=epoch, record=record.id
         )
+
+
+def _is_input(entry: Entry, sender: AgentId, data: bytes) -> bool:
+    task = entry.task
+    is_ours = entry.role == "worker" and sender == task.poster
+    return is_ours and sha256(data).digest() == task.terms.input.hash
+
+
+def _may_be_result(entry: Entry, sender: AgentId, epoch: int) -> bool:
+    """Tell whether to keep a letter: the record that names its hash comes after it.
+
+    So the worker could send anything, and any number of letters would fill our disk.
+    """
+    task = entry.task
+    is_held = entry.role == "poster" and (sender, epoch) == (task.worker, task.epoch)
+    return is_held and entry.results < limits.RESULTS_MAILED_PER_TASK_MAX
 
 
 def _capability(offer: Offer) -> Capability:

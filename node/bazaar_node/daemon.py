@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from bazaar_host import key_files
 from bazaar_host.addresses import Address
@@ -34,16 +34,13 @@ from bazaar_node.workshop import Handler, Workshop
 from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError, KeyFileError
 from bazaar_protocol.frames import NODE_PROTOCOL
-from bazaar_protocol.identity import Keypair, parse_agent
+from bazaar_protocol.identity import AgentId, Keypair, parse_agent
 from bazaar_protocol.log import recovery_hash
 from bazaar_protocol.records import RecordId
 
 OpenTransport: TypeAlias = Callable[
     [Keypair, Sequence[str], Sequence[str], OnLink], AbstractAsyncContextManager[Transport]
 ]
-
-SERVED_LINKS_MAX: Final = 64
-"""How many peers may fetch from us at the same time."""
 
 log = logger(__name__)
 
@@ -176,7 +173,7 @@ class _Serving:
     def __init__(self, blobs: BlobStore) -> None:
         self.driver: Driver | None = None
         self._blobs = blobs
-        self._links: set[asyncio.Task[None]] = set()
+        self._links: dict[asyncio.Task[None], AgentId] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator["_Serving"]:
@@ -188,12 +185,18 @@ class _Serving:
             await asyncio.gather(*self._links, return_exceptions=True)
 
     def on_link(self, link: Link) -> None:
-        if link.protocol != NODE_PROTOCOL or len(self._links) >= SERVED_LINKS_MAX:
+        if link.protocol != NODE_PROTOCOL or not self._has_room(link.peer):
             link.close()
             return
         task = asyncio.create_task(serve(link, self._blobs, self._may_fetch))
-        self._links.add(task)
-        task.add_done_callback(self._links.discard)
+        self._links[task] = link.peer
+        task.add_done_callback(self._links.pop)
+
+    def _has_room(self, peer: AgentId) -> bool:
+        """Tell whether one more link may fetch; one peer must not keep all others out."""
+        if len(self._links) >= limits.LINKS_SERVED_MAX:
+            return False
+        return list(self._links.values()).count(peer) < limits.LINKS_SERVED_PER_PEER_MAX
 
     def _may_fetch(self, peer: bytes, task: bytes, digest: bytes) -> bool:
         if self.driver is None:

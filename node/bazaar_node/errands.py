@@ -118,7 +118,9 @@ class Errands:
             case ClaimTask(task, sequencer):
                 self._run(("claim", task), self._claim(task, sequencer))
             case LearnTask(task, award):
-                self._run(("learn", task), self._learn(task, award))
+                # Anyone can name us in awards of tasks that nobody knows.
+                if self._count("learn") < limits.TASKS_LEARNT_AT_ONCE_MAX:
+                    self._run(("learn", task), self._learn(task, award))
             case FetchInput(task, epoch, post):
                 # A key of its own: the work begins while this errand still waits for its answer.
                 self._run(("fetch", task, epoch), self._fetch_input(task, epoch, post))
@@ -132,6 +134,9 @@ class Errands:
                 self._run(("input", task, worker), self._send_input(task, worker, digest))
             case _:
                 raise AssertionError(f"nobody carries out {action}")
+
+    def _count(self, what: str) -> int:
+        return sum(isinstance(key, tuple) and key[0] == what for key in self._running)
 
     def _run(self, key: Hashable, errand: Coroutine[None, None, None]) -> None:
         running = self._running.get(key)

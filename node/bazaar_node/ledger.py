@@ -8,7 +8,8 @@ from typing import Final, Literal
 
 from bazaar_node.events import Began, Observed, Opened, TaskChanged
 from bazaar_node.turn import Turn
-from bazaar_protocol.errors import IllegalTransition, StaleEpoch
+from bazaar_protocol import limits
+from bazaar_protocol.errors import BazaarError, IllegalTransition, StaleEpoch
 from bazaar_protocol.kinds import BidTerms
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, Task, open_task, step, wake_ms
@@ -17,6 +18,7 @@ Role = Literal["poster", "worker"]
 
 FINISHED_TASKS_MAX: Final = 4_096
 """How many finished tasks stay in memory, so that late records about them are recognised."""
+_TIMERS_SPARE: Final = 64
 
 
 @dataclass(slots=True)
@@ -25,20 +27,31 @@ class Entry:
 
     task: Task
     role: Role
+    refusals: int = 0
+    """How many records about it were refused and noted."""
+    results: int = 0
+    """How many letters with a result were kept."""
 
 
 class Ledger:
-    """All tasks in memory. Every change goes through a turn, so that it is durable as well."""
+    """All tasks in memory. Every change goes through a turn, so that it is durable as well.
+
+    Anyone may offer us tasks. Of those that we do not drive ourselves, only the ones that changed
+    last are watched; an older one is set aside with the finished, and is back with its next record.
+    """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._live: dict[RecordId, Entry] = {}
         self._finished: OrderedDict[RecordId, Entry] = OrderedDict()
+        self._worked: OrderedDict[RecordId, None] = OrderedDict()
+        self._due: dict[RecordId, int] = {}
         self.opened: dict[RecordId, BidTerms] = {}
         """Terms of sealed bids that we have opened."""
         self._timers: list[tuple[int, RecordId]] = []
         for entry in entries:
             self._file(entry)
-            heapq.heappush(self._timers, (0, entry.task.id))
+        for id_ in self._live:
+            self._push(id_, 0)
 
     def get(self, task: RecordId) -> Entry | None:
         """Return a task in memory."""
@@ -56,17 +69,31 @@ class Ledger:
         """Take out the live tasks whose moment has come; each may need a new one then."""
         entries: dict[RecordId, Entry] = {}
         while self._timers and self._timers[0][0] <= now_ms:
-            _, id_ = heapq.heappop(self._timers)
+            moment, id_ = heapq.heappop(self._timers)
             entry = self._live.get(id_)
-            if entry is not None:
+            if entry is not None and self._due.get(id_) == moment:
+                del self._due[id_]
                 entries[id_] = entry
         return list(entries.values())
 
     def schedule(self, entry: Entry, now_ms: int) -> None:
         """Have the task looked at when its next deadline passes."""
         moment = wake_ms(entry.task, now_ms)
-        if moment is not None:
-            heapq.heappush(self._timers, (moment, entry.task.id))
+        # One that is due earlier will do: it is scheduled anew after the look.
+        if moment is not None and moment < self._due.get(entry.task.id, moment + 1):
+            self._push(entry.task.id, moment)
+
+    def refuse(self, turn: Turn, entry: Entry, record: Record, error: BazaarError) -> None:
+        """Note for the owner that a record was refused; anyone can send any number of them."""
+        if entry.refusals == limits.REFUSALS_NOTED_PER_TASK_MAX:
+            return
+        entry.refusals += 1
+        epoch = getattr(record.body, "epoch", 0)
+        turn.note(
+            entry.task.id, "refused", f"{record.kind}: {error}",
+            agent=record.author, epoch=epoch, record=record.id,
+        )  # fmt: skip
+        turn.act(TaskChanged(entry.task.id))
 
     def begin(self, turn: Turn, post: Record, role: Role, command: str = "") -> Entry:
         """Take part in a task.
@@ -97,12 +124,7 @@ class Ledger:
             after = step(entry.task, Elapsed() if record is None else record, now_ms)
         except (StaleEpoch, IllegalTransition) as error:
             assert record is not None
-            epoch = getattr(record.body, "epoch", 0)
-            turn.note(
-                entry.task.id, "refused", f"{record.kind}: {error}",
-                agent=record.author, epoch=epoch, record=record.id,
-            )  # fmt: skip
-            turn.act(TaskChanged(entry.task.id))
+            self.refuse(turn, entry, record, error)
             return False
         if after is entry.task:
             return False
@@ -122,12 +144,31 @@ class Ledger:
 
     def _file(self, entry: Entry) -> None:
         task = entry.task
-        if task.state not in TERMINAL:
-            self._live[task.id] = entry
+        self._worked.pop(task.id, None)
+        if task.state in TERMINAL:
+            self._set_aside(entry)
             return
-        self._live.pop(task.id, None)
-        self._finished[task.id] = entry
+        self._finished.pop(task.id, None)
+        self._live[task.id] = entry
+        if entry.role == "worker":
+            self._worked[task.id] = None
+        if len(self._worked) > limits.TASKS_WORKED_MAX:
+            oldest, _ = self._worked.popitem(last=False)
+            self._set_aside(self._live[oldest])
+
+    def _set_aside(self, entry: Entry) -> None:
+        id_ = entry.task.id
+        self._live.pop(id_, None)
+        self._due.pop(id_, None)
+        self._finished[id_] = entry
         while len(self._finished) > FINISHED_TASKS_MAX:
             _, old = self._finished.popitem(last=False)
             for bid in old.task.bids:
                 self.opened.pop(bid.record.id, None)
+
+    def _push(self, id_: RecordId, moment: int) -> None:
+        self._due[id_] = moment
+        heapq.heappush(self._timers, (moment, id_))
+        if len(self._timers) > 2 * len(self._due) + _TIMERS_SPARE:
+            self._timers = [(due_ms, task) for task, due_ms in self._due.items()]
+            heapq.heapify(self._timers)

@@ -17,7 +17,13 @@ from bazaar_node.sealed_bids import open_bid
 from bazaar_node.turn import Turn
 from bazaar_protocol import award, limits
 from bazaar_protocol.award import Offer
-from bazaar_protocol.errors import BadSignature, IllegalTransition, MalformedRecord, NotFound
+from bazaar_protocol.errors import (
+    BadSignature,
+    IllegalTransition,
+    MalformedRecord,
+    NotFound,
+    StaleEpoch,
+)
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
     Accept,
@@ -34,7 +40,7 @@ from bazaar_protocol.kinds import (
 from bazaar_protocol.letters import Renewed
 from bazaar_protocol.normal_form import to_normal
 from bazaar_protocol.records import Record, RecordId
-from bazaar_protocol.task import AwardDue, BreachDue, SeenBid, State, due, link_to
+from bazaar_protocol.task import AwardDue, BreachDue, SeenBid, State, Task, due, link_to, step
 
 Standing = Callable[[AgentId], int]
 """What we hold of an agent, in basis points."""
@@ -64,10 +70,11 @@ class Poster:
 
     def take(self, turn: Turn, entry: Entry, record: Record) -> None:
         """Deal with a record about a task of ours."""
-        if isinstance(record.body, Bid) and not self._open(turn, record, record.body):
+        if isinstance(record.body, Bid) and not self._open(turn, entry, record):
             return
         before = entry.task
         changed = self._ledger.observe(turn, entry, record)
+        self._forget_replaced(before, entry.task)
         match record.body:
             case Heartbeat() if entry.task.heartbeat is not None and self._is_sequencer(
                 turn, entry
@@ -194,21 +201,27 @@ class Poster:
         assert isinstance(record.body, Bid)
         return record.body.terms or self._ledger.opened.get(record.id)
 
-    def _open(self, turn: Turn, record: Record, bid: Bid) -> bool:
-        """Open a sealed bid, and tell whether its terms are known and fit to the record."""
-        if bid.terms is not None or record.id in self._ledger.opened:
+    def _open(self, turn: Turn, entry: Entry, record: Record) -> bool:
+        """Open a sealed bid that the task takes; tell whether its terms fit to the record."""
+        assert isinstance(record.body, Bid)
+        if record.body.terms is not None or not _takes(entry.task, record, turn.now_ms):
             return True
         try:
             letter = open_bid(turn.pen.keys, record)
         except (MalformedRecord, BadSignature) as error:
-            turn.note(
-                RecordId(bid.task), "refused", f"bid: {error}",
-                agent=record.author, record=record.id,
-            )  # fmt: skip
+            self._ledger.refuse(turn, entry, record, error)
             return False
         self._ledger.opened[record.id] = letter.terms
         turn.changes.append(Opened(record.id, letter.salt, letter.terms))
         return True
+
+    def _forget_replaced(self, before: Task, after: Task) -> None:
+        """Forget the terms of bids that a newer one replaced: there may be any number."""
+        if before.bids is not after.bids:
+            left = {bid.record.id for bid in after.bids}
+            for bid in before.bids:
+                if bid.record.id not in left:
+                    self._ledger.opened.pop(bid.record.id, None)
 
     def _send_input(self, turn: Turn, entry: Entry) -> None:
         task, given = entry.task, entry.task.terms.input
@@ -223,6 +236,13 @@ class Poster:
 
     def _is_sequencer(self, turn: Turn, entry: Entry) -> bool:
         return entry.task.terms.sequencer == turn.pen.agent
+
+
+def _takes(task: Task, record: Record, now_ms: int) -> bool:
+    try:
+        return step(task, record, now_ms) is not task
+    except (StaleEpoch, IllegalTransition):
+        return False
 
 
 def _delivered(record: Record) -> Deliver:

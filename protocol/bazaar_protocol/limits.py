@@ -80,6 +80,14 @@ BACKOFF_S_MAX: Final = 10.0
 TRANSFER_IDLE_S_MAX: Final = 30.0
 CHUNKS_UNDER_WAY_MAX: Final = 8
 
+# What strangers may make a node hold, and do, for tasks that it bid for or posted.
+TASKS_WORKED_MAX: Final = 4096
+REFUSALS_NOTED_PER_TASK_MAX: Final = 64
+RESULTS_MAILED_PER_TASK_MAX: Final = 8
+TASKS_LEARNT_AT_ONCE_MAX: Final = 16
+LINKS_SERVED_MAX: Final = 64
+LINKS_SERVED_PER_PEER_MAX: Final = 4
+
 # Key files: what one may ask of us before its passphrase is known to be right.
 KEY_FILE_BYTES_MAX: Final = 8 * KIB
 SCRYPT_N_MAX: Final = 2**20
