@@ -21,6 +21,16 @@ WorkId = NewType("WorkId", int)
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """A task that may be going on."""
+
+    records: Sequence[Record]
+    """The post and all that was said about it, oldest first."""
+    offered: Sequence[AgentId]
+    """Whom the post is addressed to, in the order in which they were told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """The store is open. To be handed in before anything else."""
 
@@ -28,8 +38,7 @@ class Started:
     """The newest entry of the relay's own log."""
     cursor: int
     adverts: Sequence[Record]
-    tasks: Sequence[Sequence[Record]]
-    """Records of tasks that may be going on, oldest first."""
+    tasks: Sequence[Resumed]
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,13 @@ class Index:
         routes = self._walks.get(route_key(record, agent))
         return routes[0] if routes else None
 
+    def audience(self, record: RecordId) -> list[tuple[int, AgentId]]:
+        """Return whom ``record`` is addressed to here, each with the cursor."""
+        original = self._cursors.get(record)
+        cursors = [] if original is None else [original]
+        cursors += self._routes.get(record, ())
+        return [(cursor, agent) for cursor in cursors for agent in self.entries[cursor].audience]
+
     def log(self, author: AgentId, seqs: Sequence[int]) -> dict[int, bytes]:
         """Return the log entries of ``author`` at those of the positions ``seqs`` that are here."""
         cursors = ((seq, self._log.get((author, seq))) for seq in seqs)

@@ -4,13 +4,12 @@ The shell of ``service`` drives it in a real relay, and a simulation may drive i
 machine is the same, and so are its effects for the same events: nothing depends on hash order.
 """
 
-from collections.abc import Sequence
 from typing import assert_never
 
 from bazaar_protocol import frames
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Advert
-from bazaar_protocol.records import Record, RecordId
+from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, step
 from bazaar_relay.admission import Policy
 from bazaar_relay.events import (
@@ -29,6 +28,7 @@ from bazaar_relay.events import (
     Received,
     Replay,
     Reply,
+    Resumed,
     Serve,
     Started,
     Tick,
@@ -131,17 +131,19 @@ class RelayMachine:
                 state.adverts.put(record, advert)
                 lives_until_ms = min(record.time_ms, now_ms) + advert.expires_in_ms
                 state.timers.set(Timer("advert", record.author), lives_until_ms)
-        for records in started.tasks:
-            self._resume(records, now_ms)
+        for resumed in started.tasks:
+            self._resume(resumed, now_ms)
 
-    def _resume(self, records: Sequence[Record], now_ms: int) -> None:
-        task = fold(records, self._state.me, now_ms)
+    def _resume(self, resumed: Resumed, now_ms: int) -> None:
+        task = fold(resumed.records, self._state.me, now_ms)
         if task is None or task.state in TERMINAL or not may_go_on(task.post, now_ms):
             return
         if now_ms < task.expires_ms:
-            self._state.router.hold(task.post, task.terms, task.expires_ms)
+            offered = resumed.offered
+            self._state.router.hold(task.post, task.terms, task.expires_ms, offered=offered)
         is_ours = task.terms.sequencer == self._state.me
         self._state.put_task(step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
+        self._state.router.resume(task.id, now_ms)
 
     def _connect(self, connection: ConnectionId, peer: AgentId) -> None:
         self._peers[connection] = peer
@@ -243,8 +245,9 @@ class RelayMachine:
                 stored = Stored(cursor, new.record.raw)
                 self._subscriptions.publish(stored, new.record, new.audience)
         for post, (_, agent), routed in zip(group.routed, group.routes, kept.routes, strict=True):
-            if routed is not None:
-                self.cursor = max(self.cursor, routed.cursor)
+            # An older cursor is one that the agent was told of; news must go up in cursors.
+            if routed is not None and routed.cursor > self.cursor:
+                self.cursor = routed.cursor
                 self._subscriptions.route(routed, post, agent)
         self._pipeline.effects += self._subscriptions.collect()
         for letter, number in zip(group.letters, kept.letters, strict=True):

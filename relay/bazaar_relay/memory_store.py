@@ -48,6 +48,10 @@ class MemoryStore:
         cursor = self._index.cursor_of(record)
         return None if cursor is None else self._index.raw(cursor)
 
+    async def audience(self, record: RecordId) -> list[AgentId]:
+        """Return whom a record is addressed to."""
+        return [agent for _, agent in self._index.audience(record)]
+
     async def scan(
         self, filters: Sequence[Filter], *, after: int, limit: int
     ) -> tuple[list[Stored], int]:

@@ -7,7 +7,7 @@ from bazaar_protocol.errors import StorageError
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId, parse
-from bazaar_relay.events import Read, ReadDone, ReadFailed, Serve, Started
+from bazaar_relay.events import Read, ReadDone, ReadFailed, Resumed, Serve, Started
 from bazaar_relay.store import Store, Stored
 from bazaar_relay.tasks import may_go_on
 from bazaar_relay.works import storage_error
@@ -43,7 +43,11 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
     heads = await store.heads([relay])
     adverts = [known(raw) for raw in await _unexpired(store, "advert", now_ms)]
     posts = [known(raw) for raw in await _unexpired(store, "post", now_ms)]
-    tasks = [await _task(store, post.id) for post in posts if may_go_on(post, now_ms)]
+    tasks = [
+        Resumed(await _task(store, post.id), await store.audience(post.id))
+        for post in posts
+        if may_go_on(post, now_ms)
+    ]
     head = heads.get(relay, Head.empty())
     return Started(head, await store.cursor(), adverts, tasks)
 

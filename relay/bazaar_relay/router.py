@@ -5,7 +5,7 @@ allows bidders. A claim's goes to one agent at a time: the next is woken when th
 has not claimed within ``WAKE_MS``; so the messages of a task do not grow with the market.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bazaar_protocol import limits
@@ -66,14 +66,29 @@ class Router:
             self._offer(post, agent, now_ms)
         return tuple(chosen)
 
-    def hold(self, record: Record, terms: Post, expires_ms: int) -> _OpenPost:
-        """Take a post without telling anyone: when the relay starts."""
-        post = _OpenPost(record, terms)
+    def hold(
+        self, record: Record, terms: Post, expires_ms: int, *, offered: Iterable[AgentId] = ()
+    ) -> _OpenPost:
+        """Take a post that ``offered`` were told of before, and tell nobody."""
+        post = _OpenPost(record, terms, dict.fromkeys(offered))
         self._posts[record.id] = post
         self._by_capability.setdefault(terms.capability, {})[record.id] = None
         self._counts[record.author] = self.count(record.author) + 1
         self._timers.set(Timer("post", record.id), expires_ms)
         return post
+
+    def offered(self, post_id: RecordId) -> tuple[AgentId, ...]:
+        """Return who was told of a post, in order; nobody if it is not held here."""
+        post = self._posts.get(post_id)
+        return () if post is None else tuple(post.offered)
+
+    def resume(self, post_id: RecordId, now_ms: int) -> None:
+        """Go on waking workers for a ``claim`` that is held again after a restart."""
+        post = self._posts.get(post_id)
+        if post is not None and post.is_open and post.offered and post.terms.mode == "claim":
+            # Whoever was woken last may be about to claim it.
+            post.is_waking = True
+            self._timers.set(Timer("wake", post_id), now_ms + limits.WAKE_MS)
 
     def drop(self, post_id: RecordId) -> None:
         """Forget a post, if it is held here."""

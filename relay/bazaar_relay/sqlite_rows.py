@@ -23,6 +23,7 @@ _LOG: Final = """
     SELECT seq, raw FROM by_seq JOIN record USING (cursor)
     WHERE author = ? AND seq BETWEEN ? AND ?
 """
+_ROUTES: Final = "SELECT key, last FROM by_key WHERE key > ? AND key <= ?"
 _LETTERS: Final = "SELECT number, sealed FROM letter WHERE agent = ? ORDER BY number LIMIT ?"
 _HAS_EXPIRED: Final = """
     SELECT 1 WHERE EXISTS (SELECT 1 FROM by_expiry WHERE expires_ms <= ?)
@@ -67,6 +68,22 @@ class Rows:
             self._db, route_key(record, agent), after=0, upto=limits.INTEGER_MAX, limit=1
         )
         return routes[0] if routes else None
+
+    def audience(self, record: RecordId) -> list[tuple[int, AgentId]]:
+        """Return whom ``record`` is addressed to here, each with the cursor."""
+        row = self._one(
+            "SELECT cursor, audience FROM by_id JOIN record USING (cursor) WHERE id = ?", record
+        )
+        found = [] if row is None else [(int(row[0]), agent) for agent in split_audience(row[1])]
+        return found + [(cursor, agent) for agent, cursor in self.routes(record)]
+
+    def routes(self, record: RecordId) -> list[tuple[AgentId, int]]:
+        """Return to whom ``record`` was routed later, each with the cursor."""
+        # The keys of its routes begin alike and end with the agent.
+        begin = route_key(record, AgentId(b""))
+        end = route_key(record, AgentId(b"\xff" * AGENT_ID_BYTES))
+        found = self._db.execute(_ROUTES, (begin, end))
+        return [(AgentId(key[len(begin) :]), cursor) for key, cursor in found]
 
     def find(self, record: RecordId) -> bytes | None:
         """Return the bytes of ``record``."""

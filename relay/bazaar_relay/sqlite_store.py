@@ -83,6 +83,14 @@ class SqliteStore:
                 return layer.raw(cursor)
         return await self._read(lambda rows: rows.find(record))
 
+    async def audience(self, record: RecordId) -> list[AgentId]:
+        """Return whom a record is addressed to."""
+        # First what is new: a merge moves it into the tables, and never the other way.
+        found = [one for layer in self._overlay.layers for one in layer.audience(record)]
+        found += await self._read(lambda rows: rows.audience(record))
+        # Agents of one cursor stand in the order of their record, which sorting has to keep.
+        return list(dict.fromkeys(agent for _, agent in sorted(found, key=lambda one: one[0])))
+
     async def scan(
         self, filters: Sequence[Filter], *, after: int, limit: int
     ) -> tuple[list[Stored], int]:

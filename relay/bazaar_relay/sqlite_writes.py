@@ -11,7 +11,7 @@ from bazaar_protocol.records import Record, RecordId
 from bazaar_relay import postings
 from bazaar_relay.bulk_insert import insert
 from bazaar_relay.index import Entry, Index
-from bazaar_relay.matching import keys_of, keys_of_route, route_key
+from bazaar_relay.matching import keys_of, keys_of_route
 from bazaar_relay.planning import Plan, plan
 from bazaar_relay.sqlite_rows import Rows, read_record, split_audience
 from bazaar_relay.store import FORGOTTEN_MAX, Batch
@@ -25,7 +25,6 @@ _EXPIRED: Final = """
     FROM by_expiry JOIN record USING (cursor)
     WHERE by_expiry.expires_ms <= ? AND by_expiry.cursor <= ? ORDER BY by_expiry.expires_ms LIMIT ?
 """
-_ROUTES: Final = "SELECT key, last FROM by_key WHERE key > ? AND key <= ?"
 _FORGET_LETTERS: Final = """
     DELETE FROM letter WHERE number IN (
         SELECT number FROM letter WHERE expires_ms <= ? ORDER BY number LIMIT ?
@@ -106,7 +105,7 @@ def forget(db: sqlite3.Connection, *, now_ms: int, merged: int) -> int:
         record = read_record(raw)
         rows.append(cursor)
         keys += ((key, cursor) for key in keys_of(record, split_audience(audience)))
-        for agent, route in _routes(db, record.id):
+        for agent, route in Rows(db).routes(record.id):
             rows.append(route)
             keys += ((key, route) for key in keys_of_route(record.id, agent))
         db.execute("DELETE FROM by_id WHERE id = ?", (record.id,))
@@ -121,10 +120,3 @@ def forget(db: sqlite3.Connection, *, now_ms: int, merged: int) -> int:
 def _row(entry: Entry) -> tuple[int, bytes, bytes, int | None, int | None]:
     raw = entry.record.raw if entry.route_of is None else b""
     return entry.cursor, raw, b"".join(entry.audience), entry.expires_ms, entry.route_of
-
-
-def _routes(db: sqlite3.Connection, record: RecordId) -> list[tuple[AgentId, int]]:
-    # The keys of its routes begin alike and end with the agent.
-    begin = route_key(record, AgentId(b""))
-    end = route_key(record, AgentId(b"\xff" * 32))
-    return [(AgentId(key[len(begin) :]), at) for key, at in db.execute(_ROUTES, (begin, end))]

@@ -133,10 +133,10 @@ class RelayState:
 
     def put_task(self, task: Task, now_ms: int) -> None:
         """Assume the new state of a task and wake whom that concerns."""
-        before = self.tasks.get(task.id)
+        before, offered = self.tasks.get(task.id), self.router.offered(task.id)
         self.tasks.put(task.id, task)
         self.set_timer(task, now_ms)
-        self.group.undo.append(lambda: self._put_task_back(task, before, now_ms))
+        self.group.undo.append(lambda: self._put_task_back(task, before, offered, now_ms))
         self.offer(task.id, self.router.follow(task, now_ms), now_ms)
 
     def offer(self, post_id: RecordId, agent: AgentId | None, now_ms: int) -> None:
@@ -184,13 +184,15 @@ class RelayState:
         else:
             self.timers.set(Timer("task", task.id), due_ms)
 
-    def _put_task_back(self, task: Task, before: Task | None, now_ms: int) -> None:
+    def _put_task_back(
+        self, task: Task, before: Task | None, offered: tuple[AgentId, ...], now_ms: int
+    ) -> None:
         self.tasks.put_back(task.id, before)
         if before is None or before.state in TERMINAL:
             self.timers.cancel(Timer("task", task.id))
             return
         if self.router.record(task.id) is None and now_ms < before.expires_ms:
-            self.router.hold(before.post, before.terms, before.expires_ms)
+            self.router.hold(before.post, before.terms, before.expires_ms, offered=offered)
         woken = self.router.follow(before, now_ms)
         if woken is not None:  # the group in which that would be written is gone
             self.router.take_back_offer(task.id, woken, now_ms)

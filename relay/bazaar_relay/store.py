@@ -100,6 +100,10 @@ class Store(Protocol):
         """Return one record."""
         ...
 
+    async def audience(self, record: RecordId) -> list[AgentId]:
+        """Return whom a record is addressed to, by route or at once, in the order of cursors."""
+        ...
+
     async def scan(
         self, filters: Sequence[Filter], *, after: int, limit: int
     ) -> tuple[list[Stored], int]:

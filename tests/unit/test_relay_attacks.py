@@ -1,0 +1,84 @@
+"""What strangers, crashes and full disks try on the relay's machine, and what it does about it."""
+
+import pytest
+from tests.market_records import Trader
+from tests.relay_driver import RELAY, Driver
+
+from bazaar_protocol import kinds
+from bazaar_relay.events import Deliver
+
+
+@pytest.fixture
+async def driver() -> Driver:
+    return await Driver().start()
+
+
+@pytest.fixture
+def ada() -> Trader:
+    return Trader.named("ada")
+
+
+@pytest.fixture
+def bo() -> Trader:
+    return Trader.named("bo")
+
+
+@pytest.fixture
+def cy() -> Trader:
+    return Trader.named("cy")
+
+
+async def test_a_cancellation_that_is_not_kept_forgets_no_offer(
+    driver: Driver, ada: Trader, cy: Trader
+) -> None:
+    await driver.join(ada, cy)
+    await driver.publish(cy, cy.advert("pdf.extract"))
+    post = ada.post(bidders_max=1)
+    await driver.publish(ada, post)
+    assert driver.heard(cy) == [post]
+    driver.fails = "the disk is full"
+    await driver.publish(ada, ada.say(kinds.Withdraw(post.id, None, 0, "changed my mind")))
+    driver.fails = ""
+    dee = Trader.named("dee")
+    await driver.join(dee)
+    await driver.publish(dee, dee.advert("pdf.extract"))
+    assert driver.heard(dee) == []
+
+
+async def test_a_post_that_is_offered_again_hides_no_news(
+    driver: Driver, ada: Trader, cy: Trader
+) -> None:
+    await driver.join(ada, cy)
+    post = ada.post()
+    await driver.publish(ada, post)
+    await driver.publish(cy, cy.advert("pdf.extract"))
+    assert driver.heard(cy) == [post]
+    # As after a crash in which the offer was made durable and the relay forgot that it was.
+    driver.machine._state.router._posts[post.id].offered.clear()
+    news = ada.post(mode="direct", worker=cy.agent, bid_window_ms=0)
+    driver.effects.clear()
+    await driver.publish(ada, news, cy.advert("pdf.extract", version=2))
+    delivered = [one for one in driver.effects if isinstance(one, Deliver)]
+    assert [[event.raw for event in one.events] for one in delivered] == [[news.raw]]
+
+
+async def test_a_restart_forgets_no_offer(driver: Driver, ada: Trader, bo: Trader) -> None:
+    await driver.join(ada, bo)
+    await driver.publish(bo, bo.advert("pdf.extract"))
+    auction, claim = ada.post(bidders_max=1), ada.claim_post(RELAY.agent)
+    await driver.publish(ada, auction, claim)
+    assert driver.heard(bo) == [auction, claim]
+    cy, dee = Trader.named("cy"), Trader.named("dee")
+    again = await Driver(store=driver.store, now_ms=driver.now_ms + 100).start()
+    await again.join(ada, bo, cy, dee)
+    await again.publish(cy, cy.advert("pdf.extract"))
+    assert again.heard(cy) == []  # the auction has its bidder, and bo may claim for a moment yet
+    await again.publish(dee, dee.advert("pdf.extract"))
+    await again.tick(1_500)
+    assert again.heard(bo) == []
+    assert again.heard(cy) + again.heard(dee) == [claim]
+    await again.tick(1_500)
+    later = await Driver(store=driver.store, now_ms=again.now_ms).start()
+    await later.join(bo, cy, dee)
+    await later.tick(5_000)
+    assert [later.heard(one) for one in (bo, cy, dee)] == [[], [], []]
