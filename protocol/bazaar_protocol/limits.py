@@ -124,6 +124,7 @@ POSTS_EXAMINED_PER_ADVERT_MAX: Final = 1024
 ROUTES_PER_ADVERT_MAX: Final = 16
 WAKE_MS: Final = SECOND_MS  # how long a woken worker has for its claim
 RECORDS_PER_S_MAX: Final = 20_000
+BYTES_PER_S_MAX: Final = 16 * MIB
 CLOCK_SLACK_MS: Final = HOUR_MS  # how wrong the clock of an advert's author may be
 RECORD_RETENTION_MS: Final = 2 * RECORD_AGE_MS_MAX  # longer than a replay is accepted
 HEARTBEAT_RETENTION_MS: Final = DAY_MS

@@ -1,12 +1,16 @@
 """Whether a record may come in at all, before anyone looks at what it means."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from bazaar_protocol import limits
+from bazaar_protocol import frames, limits
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Heartbeat, Post
 from bazaar_protocol.records import Record
 from bazaar_relay.bounded import Bounded
+
+_VALUES_PER_RECORD: Final = 8
+"""So many values of a filter cost about as much as one record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +19,45 @@ class Policy:
 
     records_per_s: int = limits.RECORDS_PER_S_MAX
     """For each identity on a link; it may save up for two seconds."""
+    bytes_per_s: int = limits.BYTES_PER_S_MAX
+    """For each identity likewise, of records and letters."""
     blocked: frozenset[AgentId] = frozenset()
     """Neither their records nor their links are taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a request uses up of an identity's allowance."""
+
+    records: int
+    bytes: int = 0
+
+
+def cost_of(
+    frame: frames.Publish | frames.Claim | frames.Mail | frames.Collect | frames.Subscribe,
+) -> Cost:
+    """Return what taking ``frame`` costs."""
+    match frame:
+        case frames.Publish(records=records):
+            return Cost(max(1, len(records)), sum(map(len, records)))
+        case frames.Mail(sealed=sealed):
+            return Cost(1, len(sealed))
+        case frames.Subscribe(filters=filters):
+            return Cost(1 + sum(map(_values, filters)) // _VALUES_PER_RECORD)
+        case _:
+            return Cost(1)
+
+
+def _values(wanted: frames.Filter) -> int:
+    parts = (wanted.kinds, wanted.authors, wanted.tasks, wanted.to, wanted.tags)
+    return sum(map(len, parts))
+
+
 @dataclass(slots=True)
 class _Bucket:
-    tokens_ms: int
+    records_ms: int
+    """In thousandths, as is the next; below zero for who has taken more than was left."""
+    bytes_ms: int
     filled_ms: int
 
 
@@ -32,22 +68,31 @@ class Admission:
         self.policy = policy
         self._buckets: Bounded[AgentId, _Bucket] = Bounded(limits.AGENTS_COUNTED_MAX)
 
-    def take(self, peer: AgentId, records: int, now_ms: int) -> bool:
-        """Count ``records`` against the allowance of ``peer``; False if that is used up."""
-        rate = self.policy.records_per_s
-        full = 2 * rate * limits.SECOND_MS  # in thousandths of a record
+    def take(self, peer: AgentId, cost: Cost, now_ms: int) -> str:
+        """Count ``cost`` against the allowance of ``peer``; return why not, if that is used up.
+
+        Whoever has anything left may take more than that, and waits the longer: otherwise a
+        request above the whole allowance could never be met.
+        """
+        policy = self.policy
+        full_records = 2 * policy.records_per_s * limits.SECOND_MS
+        full_bytes = 2 * policy.bytes_per_s * limits.SECOND_MS
         bucket = self._buckets.get(peer)
         if bucket is None:
-            bucket = _Bucket(full, now_ms)
+            bucket = _Bucket(full_records, full_bytes, now_ms)
             self._buckets.put(peer, bucket)
         elapsed_ms = max(0, now_ms - bucket.filled_ms)
-        bucket.tokens_ms = min(full, bucket.tokens_ms + elapsed_ms * rate)
+        filled = bucket.records_ms + elapsed_ms * policy.records_per_s
+        bucket.records_ms = min(full_records, filled)
+        bucket.bytes_ms = min(full_bytes, bucket.bytes_ms + elapsed_ms * policy.bytes_per_s)
         bucket.filled_ms = now_ms
-        cost = records * limits.SECOND_MS
-        if cost > bucket.tokens_ms:
-            return False
-        bucket.tokens_ms -= cost
-        return True
+        if bucket.records_ms <= 0:
+            return f"at most {policy.records_per_s} records per second"
+        if bucket.bytes_ms <= 0:
+            return f"at most {policy.bytes_per_s} bytes per second"
+        bucket.records_ms -= cost.records * limits.SECOND_MS
+        bucket.bytes_ms -= cost.bytes * limits.SECOND_MS
+        return ""
 
     def refusal(self, record: Record, now_ms: int) -> str | None:
         """Return why ``record`` is not taken, or None."""

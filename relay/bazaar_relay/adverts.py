@@ -6,6 +6,7 @@ own and come first: adverts cost nothing, and without that anyone could sign so 
 that nobody answers to, that no post would reach a worker. Words are found by an inverted index.
 """
 
+import heapq
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,15 +134,22 @@ class Adverts:
                     del agents[agent]
                     agents[agent] = None
 
+    def count(self, query: Query) -> int:
+        """Return how many adverts have to be looked at for ``query``, at most."""
+        if not query.capability:
+            return len(self._live)
+        return len(self._by_capability.get(query.capability, {}))
+
     def search(self, query: Query) -> tuple[list[bytes], str]:
         """Return a page of adverts, best first, and where the next page begins."""
         place = _PLACE.match(query.after)
         after = (-int(place[1]), bytes.fromhex(place[2])) if place else None
-        ranked = sorted(
+        fitting = (
             (-score, agent)
             for agent, score in self._scores(query).items()
             if after is None or (-score, agent) > after
         )
+        ranked = heapq.nsmallest(query.limit + 1, fitting)
         page: list[bytes] = []
         room = limits.FRAME_BYTES_MAX - limits.KIB
         for index, (_, agent) in enumerate(ranked):

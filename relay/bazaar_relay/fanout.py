@@ -17,6 +17,7 @@ from bazaar_protocol.identity import AgentId
 from bazaar_relay.connection import Connection
 from bazaar_relay.events import Replay
 from bazaar_relay.store import Store, Stored
+from bazaar_relay.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Feed:
         connection: Whose it is.
         replay: What was subscribed to, and from where on.
         store: Where the past is.
+        turns: When it may be read.
         newest: Returns the newest cursor of which all news have been handed to the feeds.
         on_lagged: Called each time the subscriber falls behind.
 
@@ -59,6 +61,7 @@ class Feed:
         replay: Replay,
         store: Store,
         *,
+        turns: Turns,
         newest: Callable[[], int],
         on_lagged: Callable[[], None],
     ) -> None:
@@ -68,6 +71,7 @@ class Feed:
         self._request: int | None = replay.request
         self._cursor = replay.since
         self._store = store
+        self._turns = turns
         self._newest = newest
         self._on_lagged = on_lagged
         self._is_live = False
@@ -131,6 +135,8 @@ class Feed:
 
     async def _catch_up(self, *, is_lagged: bool) -> None:
         try:
+            if self._cursor > await self._store.cursor():
+                self._cursor = 0  # it is from another store
             if is_lagged:
                 await self._connection.send(frames.Lagged(self._cursor))
             while not self._is_live:
@@ -152,13 +158,17 @@ class Feed:
             self._noted_bytes = 0
             self._has_overflown = False
             newest = self._newest()
-            found, reached = await self._store.scan(
-                self._filters, after=self._cursor, limit=limits.REPLAY_PAGE
-            )
+            found, reached = await self._turns.read(self._peer, self._scan)
             if found:
                 await self._connection.link.send(b"".join(map(pack_event, found)))
             self._cursor = reached
             is_behind = self._has_overflown or reached < newest
+
+    async def _scan(self) -> tuple[list[Stored], int]:
+        return await self._store.scan(self._filters, after=self._cursor, limit=limits.REPLAY_PAGE)
+
+    async def _waiting_letters(self) -> list[tuple[int, bytes]]:
+        return await self._store.letters(self._peer)
 
     async def _send_noted(self) -> None:
         while self._noted and not self._has_overflown:
@@ -171,7 +181,7 @@ class Feed:
     async def _send_letters(self) -> None:
         while self._has_letters:
             self._has_letters = False
-            for number, sealed in await self._store.letters(self._peer):
+            for number, sealed in await self._turns.read(self._peer, self._waiting_letters):
                 if number > self._letter:
                     await self._connection.send(frames.Letter(number, sealed))
                     self._letter = number

@@ -63,6 +63,7 @@ def _limitation(policy: Policy) -> dict[str, int]:
         "record_bytes": limits.RECORD_BYTES_MAX,
         "records_per_frame": limits.RECORDS_PER_FRAME_MAX,
         "records_per_s": policy.records_per_s,
+        "bytes_per_s": policy.bytes_per_s,
         "writes_per_link": limits.WRITES_PER_LINK_MAX,
         "filters_per_subscription": limits.FILTERS_PER_SUBSCRIPTION_MAX,
         "values_per_filter": limits.VALUES_PER_FILTER_MAX,

@@ -4,14 +4,14 @@ The shell of ``service`` drives it in a real relay, and a simulation may drive i
 machine is the same, and so are its effects for the same events: nothing depends on hash order.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from bazaar_protocol import frames
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Advert
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, step
-from bazaar_relay.admission import Policy
+from bazaar_relay.admission import Cost, Policy, cost_of
 from bazaar_relay.events import (
     CommitFailed,
     Committed,
@@ -40,6 +40,9 @@ from bazaar_relay.store import Kept, Stored
 from bazaar_relay.subscriptions import Subscriptions
 from bazaar_relay.tasks import fold, may_go_on
 from bazaar_relay.timers import Timer
+
+_ADVERTS_PER_RECORD: Final = 16
+"""Ranking so many adverts costs about as much as taking in one record."""
 
 
 class RelayMachine:
@@ -190,14 +193,9 @@ class RelayMachine:
             case frames.Publish() | frames.Claim() | frames.Mail() | frames.Collect():
                 self._write(connection, peer, frame, now_ms)
             case frames.Subscribe():
-                self._subscriptions.set(connection, frame.filters)
-                self._state.adverts.listens(peer)
-                since = frame.since if frame.since <= self.cursor else 0
-                self._do(Replay(connection, peer, frame.request, frame.filters, since))
+                self._subscribe(connection, peer, frame, now_ms)
             case frames.Query():
-                records, after = self._state.adverts.search(frame)
-                page = frames.Adverts(frame.request, tuple(records), after)
-                self._do(Reply(connection, page))
+                self._search(connection, peer, frame, now_ms)
             case frames.GetLog() | frames.GetHead() | frames.GetTask():
                 self._do(Serve(connection, frame))
             case frames.Ping():
@@ -207,6 +205,29 @@ class RelayMachine:
             case _:
                 assert_never(frame)
 
+    def _subscribe(
+        self, connection: ConnectionId, peer: AgentId, frame: frames.Subscribe, now_ms: int
+    ) -> None:
+        reason = self._state.admission.take(peer, cost_of(frame), now_ms)
+        if reason:
+            self._do(Drop(connection, "rate-limited", reason))
+            return
+        self._subscriptions.set(connection, frame.filters)
+        self._state.adverts.listens(peer)
+        self._do(Replay(connection, peer, frame.request, frame.filters, frame.since))
+
+    def _search(
+        self, connection: ConnectionId, peer: AgentId, query: frames.Query, now_ms: int
+    ) -> None:
+        adverts = self._state.adverts
+        cost = Cost(1 + adverts.count(query) // _ADVERTS_PER_RECORD)
+        reason = self._state.admission.take(peer, cost, now_ms)
+        if reason:
+            self._do(Reply(connection, frames.Error(query.request, "rate-limited", reason)))
+            return
+        records, after = adverts.search(query)
+        self._do(Reply(connection, frames.Adverts(query.request, tuple(records), after)))
+
     def _write(
         self,
         connection: ConnectionId,
@@ -214,9 +235,8 @@ class RelayMachine:
         frame: frames.Publish | frames.Claim | frames.Mail | frames.Collect,
         now_ms: int,
     ) -> None:
-        cost = max(1, len(frame.records)) if isinstance(frame, frames.Publish) else 1
-        if not self._state.admission.take(peer, cost, now_ms):
-            reason = f"at most {self._state.admission.policy.records_per_s} records per second"
+        reason = self._state.admission.take(peer, cost_of(frame), now_ms)
+        if reason:
             if isinstance(frame, frames.Publish):
                 statuses = (f"rate-limited: {reason}",) * len(frame.records)
                 self._do(Reply(connection, frames.Published(frame.request, statuses)))

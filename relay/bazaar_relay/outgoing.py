@@ -5,6 +5,7 @@ What one event causes is joined for each node, so it costs one hand-over to the 
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 from bazaar_protocol import frames
@@ -26,11 +27,13 @@ from bazaar_relay.events import (
 )
 from bazaar_relay.fanout import Feed, News
 from bazaar_relay.store import Store
+from bazaar_relay.turns import Turns
 
 ToNodes: TypeAlias = Greet | Reply | Deliver | DeliverLetter | Replay | Serve | Drop
 
 _ANSWERS: Final = (
-    frames.Published, frames.Claimed, frames.Mailed, frames.Collected, frames.Error,
+    frames.Published, frames.Claimed, frames.Mailed, frames.Collected, frames.Adverts,
+    frames.Error,
 )  # fmt: skip
 
 
@@ -58,6 +61,7 @@ class Outgoing:
         self._counters = counters
         self._newest = newest
         self._welcome = welcome
+        self._turns = Turns()
         self._feeds: dict[ConnectionId, Feed] = {}
         self._replies: dict[ConnectionId, list[bytes]] = {}
         self._encoded: dict[int, bytes] = {}
@@ -128,6 +132,7 @@ class Outgoing:
             self.connections[replay.connection],
             replay,
             self._store,
+            turns=self._turns,
             newest=self._newest,
             on_lagged=self._counters.lagged.inc,
         )
@@ -135,9 +140,11 @@ class Outgoing:
         feed.start(tasks)
 
     async def _answer(self, connection: Connection, serve: Serve) -> None:
+        peer = connection.link.peer
         try:
             async with connection.reading:
-                await connection.send(await reading.answer(self._store, serve))
+                read = partial(reading.answer, self._store, serve)
+                await connection.send(await self._turns.read(peer, read))
         except LinkClosed:
             return
         finally:

@@ -213,7 +213,7 @@ class RelayService:
                     return
                 connection.expect_answer()
                 await self._intake.put(connection, frame, len(body))
-            case frames.GetLog() | frames.GetHead() | frames.GetTask():
+            case frames.GetLog() | frames.GetHead() | frames.GetTask() | frames.Query():
                 connection.expect_answer()
                 self._run(Received(connection.id, frame))
             case _:

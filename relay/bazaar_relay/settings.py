@@ -47,6 +47,9 @@ class FileSettings:
     records_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = setting(
         limits.RECORDS_PER_S_MAX, "How many records a second each identity may publish."
     )
+    bytes_per_s: Annotated[int, Meta(ge=limits.KIB, le=1024 * limits.MIB)] = setting(
+        limits.BYTES_PER_S_MAX, "How many bytes of records and letters a second each may send."
+    )
     blocked: list[str] = setting([], "Identities that are not served, as did:key or peer id.")
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "What to log: debug, info, warning or error."
@@ -62,7 +65,8 @@ class FileSettings:
             ConfigError: A blocked identity is none.
 
         """
-        return Policy(self.records_per_s, frozenset(map(parse_agent, self.blocked)))
+        blocked = frozenset(map(parse_agent, self.blocked))
+        return Policy(self.records_per_s, self.bytes_per_s, blocked)
 
     def about(self) -> About:
         """Return what the relay says about itself."""

@@ -4,8 +4,10 @@ import pytest
 from tests.market_records import Trader
 from tests.relay_driver import RELAY, Driver
 
-from bazaar_protocol import kinds
-from bazaar_relay.events import Deliver
+from bazaar_protocol import frames, kinds
+from bazaar_protocol.frames import Filter
+from bazaar_relay.admission import Policy
+from bazaar_relay.events import Deliver, Drop
 
 
 @pytest.fixture
@@ -82,3 +84,49 @@ async def test_a_restart_forgets_no_offer(driver: Driver, ada: Trader, bo: Trade
     await later.join(bo, cy, dee)
     await later.tick(5_000)
     assert [later.heard(one) for one in (bo, cy, dee)] == [[], [], []]
+
+
+async def test_a_batch_above_the_allowance_goes_through_and_costs_waiting(ada: Trader) -> None:
+    driver = await Driver(policy=Policy(records_per_s=2)).start()
+    await driver.join(ada)
+    batch = [ada.intake(number) for number in range(10)]
+    assert await driver.publish(ada, *batch) == "\n".join(["accepted"] * 10)
+    late = ada.intake()
+    await driver.tick(4_000)
+    assert (await driver.publish(ada, late)).startswith("rate-limited: ")
+    await driver.tick(1_500)
+    assert await driver.publish(ada, late) == "accepted"
+
+
+async def test_bytes_are_counted_as_well(ada: Trader, bo: Trader) -> None:
+    driver = await Driver(policy=Policy(bytes_per_s=1_000)).start()
+    await driver.join(ada, bo)
+    await driver.send(ada, frames.Mail(1, bo.agent, bytes(5_000)))
+    assert driver.said[-2][1] == frames.Mailed(1)
+    await driver.send(ada, frames.Mail(2, bo.agent, b"x"))
+    assert driver.said[-1][1] == frames.Error(2, "rate-limited", "at most 1000 bytes per second")
+    await driver.send(bo, frames.Mail(3, ada.agent, b"x"))
+    assert frames.Mailed(3) in [said for _, said in driver.said]
+
+
+async def test_searches_cost_as_much_as_they_look_at(ada: Trader) -> None:
+    driver = await Driver(policy=Policy(records_per_s=2)).start()
+    await driver.join(ada)
+    for number in range(64):
+        trader = Trader.named(f"agent {number}")
+        await driver.tick(500)
+        await driver.publish(ada, trader.advert("pdf.extract"))
+    await driver.tick(2_000)
+    wide, narrow = frames.Query(1, "", "", "", 9), frames.Query(2, "nothing", "", "", 9)
+    for query in (narrow, narrow, wide, wide):
+        await driver.send(ada, query)
+    answers = [said for _, said in driver.said[-4:]]
+    assert [type(one) for one in answers] == [frames.Adverts] * 3 + [frames.Error]
+
+
+async def test_changing_subscriptions_without_end_ends_the_link(ada: Trader) -> None:
+    driver = await Driver(policy=Policy(records_per_s=4)).start()
+    await driver.join(ada)
+    for _ in range(9):
+        await driver.subscribe(ada, Filter())
+    assert isinstance(driver.effects[-1], Drop)

@@ -18,7 +18,9 @@ from bazaar_relay.events import ConnectionId, Event, Received, Replay
 from bazaar_relay.fanout import Feed, News
 from bazaar_relay.intake import Intake
 from bazaar_relay.memory_store import MemoryStore
+from bazaar_relay.service import RelayService
 from bazaar_relay.store import Batch, NewRecord, Stored
+from bazaar_relay.turns import Turns
 
 
 class GatedStore(MemoryStore):
@@ -26,12 +28,14 @@ class GatedStore(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__(bytes(32))
+        self.scans = 0
         self.has_scanned = asyncio.Event()
         self.gate = asyncio.Event()
 
     async def scan(
         self, filters: Sequence[Filter], *, after: int, limit: int
     ) -> tuple[list[Stored], int]:
+        self.scans += 1
         found = await super().scan(filters, after=after, limit=limit)
         self.has_scanned.set()
         await self.gate.wait()
@@ -69,6 +73,7 @@ async def test_news_that_come_during_a_replay_are_sent_once_and_after_it() -> No
             Connection(ConnectionId(1), theirs, tasks),
             Replay(ConnectionId(1), ada.agent, 9, (Filter(),), 0),
             store,
+            turns=Turns(),
             newest=lambda: newest,
             on_lagged=lambda: None,
         )
@@ -108,3 +113,54 @@ async def test_links_take_turns_whatever_one_of_them_has_in_store() -> None:
             await has_served.wait()
         serving.cancel()
     assert turns == [1, 2, 1, 1, 1, 1]
+
+
+async def test_who_asks_without_end_holds_up_nobody() -> None:
+    store = GatedStore()
+    greedy, modest = Keypair.from_name("greedy"), Keypair.from_name("modest")
+    await store.commit(Batch([NewRecord(Trader.named("ada", NOW_MS).genesis(), ())]))
+    network = MemoryNetwork()
+    relay = Keypair.from_name("relay")
+    async with (
+        RelayService.open(relay, store) as service,
+        network.open(relay, ["/memory/r"], [RELAY_PROTOCOL], service.on_link) as listening,
+        network.open(greedy, [], [RELAY_PROTOCOL], lambda _: None) as first,
+        network.open(modest, [], [RELAY_PROTOCOL], lambda _: None) as second,
+    ):
+        many = Client(await first.dial(None, listening.addresses, RELAY_PROTOCOL))
+        await many.hello()
+        for number in range(50):
+            await many.send(frames.Subscribe(100 + number, (Filter(),), 0))
+            await many.ask(frames.Ping)
+        assert store.scans == 1
+        once = Client(await second.dial(None, listening.addresses, RELAY_PROTOCOL))
+        await once.hello()
+        store.has_scanned.clear()
+        await once.send(frames.Subscribe(1, (Filter(),), 0))
+        async with asyncio.timeout(5):
+            await store.has_scanned.wait()
+        assert store.scans == 2
+        store.gate.set()
+        await once.next(frames.CaughtUp)
+        await many.next(frames.CaughtUp, lambda frame: frame.request == 149)
+
+
+async def test_a_cursor_ahead_of_the_machine_is_not_one_of_another_store() -> None:
+    store = GatedStore()
+    store.gate.set()
+    ada = Trader.named("ada", NOW_MS)
+    await store.commit(Batch([NewRecord(ada.genesis(), ()), NewRecord(ada.intake(), ())]))
+    for since, expected in ((2, 0), (3, 2)):
+        async with link_pair() as (ours, theirs), asyncio.TaskGroup() as tasks:
+            client = Client(ours)
+            feed = Feed(
+                Connection(ConnectionId(1), theirs, tasks),
+                Replay(ConnectionId(1), ada.agent, 9, (Filter(),), since),
+                store,
+                turns=Turns(),
+                newest=lambda: 1,
+                on_lagged=lambda: None,
+            )
+            feed.start(tasks)
+            await client.next(frames.CaughtUp)
+            assert len(client.drain()) == expected
