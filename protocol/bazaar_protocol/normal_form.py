@@ -20,5 +20,9 @@ def check_normal(text: str) -> None:
 
 
 def to_normal(text: str, chars_max: int) -> str:
-    """Return ``text`` as it may be signed: in normal form, cut to ``chars_max`` characters."""
-    return unicodedata.normalize("NFC", text)[:chars_max]
+    """Return ``text`` as it may be signed: in normal form, cut to ``chars_max`` characters.
+
+    Halves of surrogate pairs, as in the names of files that are no Unicode, become ``?``.
+    """
+    whole = text.encode(errors="replace").decode()
+    return unicodedata.normalize("NFC", whole)[:chars_max]
