@@ -36,7 +36,7 @@ from bazaar_node.poster import Poster, Standing
 from bazaar_node.turn import Pen, Turn
 from bazaar_node.worker import Worker
 from bazaar_protocol import limits
-from bazaar_protocol.errors import NotFound
+from bazaar_protocol.errors import BazaarError, NotFound
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Award, BidTerms, Capability, Post
 from bazaar_protocol.letters import Renewed, TaskInput, TaskResult
@@ -58,6 +58,7 @@ class Agent:
         entries: Iterable[Entry] = (),
         *,
         opened: Mapping[RecordId, BidTerms] | None = None,
+        past: Iterable[RecordId] = (),
         offers: Mapping[str, Offer] | None = None,
         slots: int = 1,
         price_min: int = 0,
@@ -66,7 +67,10 @@ class Agent:
         self.pen = pen
         self.offers: dict[str, Offer] = dict(offers or {})
         self.slots = slots
-        self._ledger = Ledger(entries)
+        self.is_spoiled = False
+        """Whether an error came after something was decided: what is in memory is ahead of what
+        is durable then, and the machine has to be built again from the store."""
+        self._ledger = Ledger(entries, past)
         self._ledger.opened.update(opened or {})
         self._poster = Poster(self._ledger, standing)
         self._worker = Worker(self._ledger, self.offers, slots, price_min)
@@ -108,12 +112,19 @@ class Agent:
         """Decide what to do about ``event``.
 
         Raises:
-            RemoteError: What was asked for is not possible in the state the task is in. Nothing
-                was decided then, except that a lease found to be lost is let go (``deliver``).
+            RemoteError: What was asked for is not possible in the state the task is in.
             NotFound: It is about a task that is not ours.
 
         """
         turn = Turn(self.pen, now_ms)
+        try:
+            self._decide(turn, event)
+        except BazaarError:
+            self.is_spoiled |= bool(turn.changes)
+            raise
+        return turn
+
+    def _decide(self, turn: Turn, event: AgentEvent) -> None:
         match event:
             case Ticked():
                 self._tick(turn)
@@ -126,7 +137,6 @@ class Agent:
                 self._work(turn, event)
             case _:
                 self._hear(turn, event)
-        return turn
 
     def wake_ms(self) -> int | None:
         """Return when ``Ticked`` is due if nothing happens before; None for never."""
@@ -166,13 +176,20 @@ class Agent:
             if entry.role == "poster":
                 self._poster.advance(turn, entry)
             else:
-                self._ledger.observe(turn, entry, None)
+                self._worker.observe(turn, entry, None)
             self._ledger.schedule(entry, turn.now_ms)
         self._worker.tick(turn)
 
     def _take(self, turn: Turn, record: Record) -> None:
         if record.author == self.pen.agent or not self._is_new(record.id):
             return  # our own words come back, or another relay was faster
+        self._take_new(turn, record)
+        if record.id in turn.refused:  # it may have come too early, and another relay tells all
+            self._seen.pop(record.id, None)
+
+    def _take_new(self, turn: Turn, record: Record) -> None:
+        if self._ledger.is_past(RecordId(getattr(record.body, "task", record.id))):
+            return
         if isinstance(record.body, Post):
             self._worker.consider(turn, record)
             return

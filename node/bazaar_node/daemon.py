@@ -154,6 +154,7 @@ def _builder(
         agent = Agent(
             Pen(keys, await store.head(), os.urandom),
             await store.live(),
+            past=await store.past(),
             opened=opened,
             offers=offers,
             slots=settings.slots,

@@ -38,9 +38,15 @@ class Ledger:
 
     Anyone may offer us tasks. Of those that we do not drive ourselves, only the ones that changed
     last are watched; an older one is set aside with the finished, and is back with its next record.
+
+    Args:
+        entries: The tasks that are not over, as the store has them.
+        past: All other tasks in the store.
+
     """
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[Entry] = (), past: Iterable[RecordId] = ()) -> None:
+        self._past = set(past)
         self._live: dict[RecordId, Entry] = {}
         self._finished: OrderedDict[RecordId, Entry] = OrderedDict()
         self._worked: OrderedDict[RecordId, None] = OrderedDict()
@@ -56,6 +62,13 @@ class Ledger:
     def get(self, task: RecordId) -> Entry | None:
         """Return a task in memory."""
         return self._live.get(task) or self._finished.get(task)
+
+    def is_past(self, task: RecordId) -> bool:
+        """Tell whether we took part in a task of which only this is still known here.
+
+        Its history is in the store, and must not begin a second time.
+        """
+        return task in self._past and self.get(task) is None
 
     def live(self, role: Role) -> Iterator[Entry]:
         """Yield the tasks that are not over, oldest first."""
@@ -85,6 +98,7 @@ class Ledger:
 
     def refuse(self, turn: Turn, entry: Entry, record: Record, error: BazaarError) -> None:
         """Note for the owner that a record was refused; anyone can send any number of them."""
+        turn.refused.add(record.id)
         if entry.refusals == limits.REFUSALS_NOTED_PER_TASK_MAX:
             return
         entry.refusals += 1
@@ -162,7 +176,8 @@ class Ledger:
         self._due.pop(id_, None)
         self._finished[id_] = entry
         while len(self._finished) > FINISHED_TASKS_MAX:
-            _, old = self._finished.popitem(last=False)
+            gone, old = self._finished.popitem(last=False)
+            self._past.add(gone)
             for bid in old.task.bids:
                 self.opened.pop(bid.record.id, None)
 

@@ -151,6 +151,11 @@ class NodeStore:
         rows = await self._rows("SELECT id, role FROM task WHERE is_over = 0 ORDER BY number")
         return [await self.entry(RecordId(id_), role) for id_, role in rows]
 
+    async def past(self) -> list[RecordId]:
+        """Return the tasks that are over."""
+        rows = await self._rows("SELECT id FROM task WHERE is_over = 1")
+        return [RecordId(id_) for (id_,) in rows]
+
     async def entry(self, task: RecordId, role: Role) -> Entry:
         """Fold one task from what we saw of it."""
         rows = await self._database.read(partial(read_history, task))

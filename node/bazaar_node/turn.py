@@ -1,10 +1,12 @@
 """One step of an agent: what it signs, changes and wants done, collected in order."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from bazaar_node.events import Action, Began, Change, Logged, Noted, Outgoing
 from bazaar_protocol import letters
+from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import KIND_OF_BODY, Body, Genesis
 from bazaar_protocol.letters import Letter
@@ -65,6 +67,8 @@ class Turn:
         self.now_ms = now_ms
         self.changes: list[Change] = []
         self.actions: list[Action] = []
+        self.refused: set[RecordId] = set()
+        """Records that a task did not take."""
 
     def say(self, body: Body) -> Record:
         """Sign ``body`` and hand it to the relays."""
@@ -75,8 +79,9 @@ class Turn:
         return record
 
     def mail(self, to: AgentId, letter: Letter) -> None:
-        """Send ``letter`` to one agent, sealed."""
-        self.changes.append(Outgoing(self.pen.seal(to, letter), to))
+        """Send ``letter`` to one agent, sealed; to one who could not read it, nothing is sent."""
+        with suppress(MalformedRecord):  # a key that signs, and cannot be encrypted to
+            self.changes.append(Outgoing(self.pen.seal(to, letter), to))
 
     def note(
         self, task: RecordId, what: str, note: str = "", *, agent: AgentId | None = None,

@@ -21,7 +21,7 @@ from bazaar_node.ledger import Entry, Ledger
 from bazaar_node.sealed_bids import seal_bid
 from bazaar_node.turn import Turn
 from bazaar_protocol import limits
-from bazaar_protocol.award import terms_hash
+from bazaar_protocol.award import check_post, terms_hash
 from bazaar_protocol.errors import NotFound, StaleEpoch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
@@ -96,9 +96,15 @@ class Worker:
         return max(self._slots - len(self.jobs), 0)
 
     def consider(self, turn: Turn, post: Record) -> None:
-        """Answer a post that a relay offered to us: bid, claim, or decline with a reason."""
+        """Answer a post that a relay offered to us: bid, claim, or decline with a reason.
+
+        Raises:
+            MalformedRecord: The post contradicts itself.
+
+        """
         body = post.body
         assert isinstance(body, Post)
+        check_post(body, post.author)
         if body.mode == "direct":
             self._ledger.begin(turn, post, "worker")
             return  # its award follows, and is what we answer
@@ -119,18 +125,23 @@ class Worker:
 
     def take(self, turn: Turn, entry: Entry, record: Record) -> None:
         """Deal with a record about a task that we bid for or work on."""
-        changed = self._ledger.observe(turn, entry, record)
-        task = entry.task
-        job = self.jobs.get(task.id)
-        if job is not None and (task.state is not State.RUNNING or task.epoch != job.epoch):
-            self._lose(turn, job, task.why)
-        if not changed:
+        if not self.observe(turn, entry, record):
             return
+        task = entry.task
         if isinstance(record.body, Award) and record.body.worker == turn.pen.agent:
             self._answer_award(turn, entry, record, record.body)
         elif task.state is State.OPEN and task.epoch > 0:
             # Our attempt is over and the task is on offer again; we may be the one who can do it.
             self.consider(turn, task.post)
+
+    def observe(self, turn: Turn, entry: Entry, record: Record | None) -> bool:
+        """Let the fold take a record, or the passing of time; stop an attempt that it ends."""
+        changed = self._ledger.observe(turn, entry, record)
+        task = entry.task
+        job = self.jobs.get(task.id)
+        if job is not None and (task.state is not State.RUNNING or task.epoch != job.epoch):
+            self._lose(turn, job, task.why)
+        return changed
 
     def learn(self, turn: Turn, record: Record, body: Award) -> None:
         """Ask for a task that we do not know and whose award names us."""
@@ -139,6 +150,8 @@ class Worker:
 
     def take_learnt(self, turn: Turn, event: Learnt) -> None:
         """Take part in a task whose award came before its post."""
+        if self._ledger.is_past(event.post.id):
+            return
         if isinstance(event.award.body, Award) and event.award.body.task == event.post.id:
             entry = self._ledger.begin(turn, event.post, "worker")
             if entry.role == "worker":
@@ -252,8 +265,8 @@ class Worker:
         task = entry.task
         offer = self._offer_for(task.terms)
         reason = self._objection(task.terms, offer)
-        if reason is None and not self._is_what_we_bid(entry, body):
-            reason = "policy"
+        if reason is None and offer is not None:
+            reason = self._objection_to_award(entry, body, offer)
         if reason is not None or offer is None:
             self._decline(turn, task.id, body.epoch, reason or "out_of_scope")
             return
@@ -279,18 +292,23 @@ class Worker:
         ours = (bid.record for bid in task.bids if bid.record.author == turn.pen.agent)
         return any(bid.id not in task.spent for bid in ours)
 
-    def _is_what_we_bid(self, entry: Entry, body: Award) -> bool:
+    def _objection_to_award(
+        self, entry: Entry, body: Award, offer: Offer
+    ) -> DeclineReason | None:
         task = entry.task
         if body.terms != terms_hash(task.id, body.bid, body.price, body.lease):
-            return False
+            return "policy"
         if not body.bid:
-            return task.terms.mode != "auction"
+            if task.terms.mode == "auction":
+                return "policy"
+            # The post names a ceiling alone; what is paid stands in the award.
+            return "price" if body.price < self._price_of(offer) else None
         terms = self._ledger.opened.get(RecordId(body.bid))
-        return terms is not None and body.price >= terms.price
+        return None if terms is not None and body.price >= terms.price else "policy"
 
     def _bid(self, turn: Turn, entry: Entry, offer: Offer) -> None:
         task = entry.task
-        price = max(offer.price, self._price_min)
+        price = self._price_of(offer)
         if task.terms.mode == "claim":
             price = task.terms.price
         terms = BidTerms(price, offer.eta_ms, offer.confidence, BID_VALID_MS)
@@ -310,9 +328,12 @@ class Worker:
     def _objection(self, post: Post, offer: Offer | None) -> DeclineReason | None:
         if offer is None:
             return "out_of_scope"
-        if post.price < max(offer.price, self._price_min):
+        if post.price < self._price_of(offer):
             return "price"
         return None if self.slots_free > 0 else "busy"
+
+    def _price_of(self, offer: Offer) -> int:
+        return max(offer.price, self._price_min)
 
     def _offer_for(self, post: Post) -> Offer | None:
         for offer in self._offers.values():

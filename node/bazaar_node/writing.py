@@ -34,10 +34,9 @@ def _begin(db: sqlite3.Connection, change: Began) -> None:
     assert isinstance(post.body, Post)
     _keep(db, post)
     key = post.body.idempotency_key
-    # A task that was set aside, or finished long ago, begins again when its post comes again.
     db.execute(
         """INSERT INTO task (id, role, command, idempotency_key, state, is_over)
-           VALUES (?, ?, ?, ?, 'open', 0) ON CONFLICT (id) DO NOTHING""",
+           VALUES (?, ?, ?, ?, 'open', 0)""",
         (post.id, change.role, change.command, key),
     )
     _add_event(db, (post.id, at_ms, post.kind, post.author, 0, post.id, 1, ""))

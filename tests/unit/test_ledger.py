@@ -7,6 +7,8 @@ from tests import market as markets
 from tests.market import Market
 from tests.market_records import Trader
 
+from bazaar_node import agent as agents, ledger
+from bazaar_node.agent import Agent
 from bazaar_node.drafts import draft_post
 from bazaar_node.events import Arrived, Noted, Opened
 from bazaar_node.sealed_bids import seal_bid
@@ -57,9 +59,9 @@ def test_of_many_offered_tasks_the_newest_are_watched_and_old_ones_come_back(
     market: Market, bo: markets.Trader, eve: Trader
 ) -> None:
     posts = [hand_post(market, eve, number) for number in range(3 * MAX)]
-    ledger = bo.agent._ledger
-    assert len(list(ledger.live("worker"))) == MAX
-    assert len(ledger._timers) <= 4 * MAX + 64
+    held = bo.agent._ledger
+    assert len(list(held.live("worker"))) == MAX
+    assert len(held._timers) <= 4 * MAX + 64
     oldest = posts[0]
     entry = bo.agent.entry(oldest.id)
     assert entry is not None
@@ -67,20 +69,36 @@ def test_of_many_offered_tasks_the_newest_are_watched_and_old_ones_come_back(
     given = award.draft(oldest, bo.keys.agent, epoch=1, price=50, bid=bid.id)
     market.tell("bo", Arrived(eve.say(given)))
     assert market.task("bo", oldest.id).state is State.RUNNING
-    assert entry in ledger.live("worker")
+    assert entry in held.live("worker")
     market.wait(3 * 24 * 3600)  # all of them expire, and the one that runs is abandoned
-    assert not list(ledger.live("worker"))
-    assert ledger.wake_ms() is None
+    assert not list(held.live("worker"))
+    assert held.wake_ms() is None
 
 
-async def test_a_post_that_comes_again_after_it_was_forgotten_harms_no_store(
+async def test_a_task_that_is_over_does_not_begin_again_after_a_restart(
     market: Market, bo: markets.Trader, eve: Trader, tmp_path: Path
 ) -> None:
-    hand_post(market, eve, 0)
+    post = hand_post(market, eve, 0)
+    market.wait(3 * 24 * 3600)  # it expires
     async with NodeStore.open(tmp_path / "node.sqlite3") as store:
-        await store.write(bo.changes[1:])
-        await store.write(bo.changes[1:])
-        assert len(await store.tasks(role="worker", state=None, limit=9)) == 1
+        await store.write(bo.changes)
+        assert [row.what for row in await store.history(post.id)] == ["post", "bid", "expired"]
+        pen = Pen(bo.keys, await store.head(), bytes)
+        agent = Agent(pen, await store.live(), past=await store.past(), offers=bo.agent.offers)
+        given = eve.say(award.draft(post, bo.keys.agent, epoch=1, price=50))
+        for record in (post, given):  # as another relay, or one that lost its store, tells it
+            turn = agent.handle(Arrived(record), market.now_ms)
+            assert (turn.changes, turn.actions) == ([], [])
+
+
+def test_a_task_that_was_forgotten_does_not_begin_again(
+    market: Market, bo: markets.Trader, eve: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "FINISHED_TASKS_MAX", MAX)
+    monkeypatch.setattr(agents, "SEEN_MAX", MAX)
+    posts = [hand_post(market, eve, number) for number in range(3 * MAX)]
+    assert bo.agent.entry(posts[0].id) is None
+    assert market.tell("bo", Arrived(posts[0])).changes == []
 
 
 def sealed_bid(eve: Trader, task: RecordId, to: AgentId, number: int) -> Record:
