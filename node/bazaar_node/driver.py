@@ -8,6 +8,7 @@ fails, the agent is built again from the store, and whoever waited is told.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -154,40 +155,31 @@ class Driver:
 
     async def _rest(self) -> None:
         """Wait for an event, or for the moment when a deadline passes."""
-        while not self._queue:
+        while True:
             self._wake.clear()
-            rest_ms = REST_MS_MAX
-            if self._is_ticking:
-                wake_ms = self.agent.wake_ms()
-                if wake_ms is not None:
-                    rest_ms = min(rest_ms, wake_ms - self.clock.now_ms())
-            if rest_ms <= 0:
+            rest_ms = self._rest_ms()
+            if rest_ms <= 0:  # ahead of all else: a flood of events must not stop the clock
                 self._enqueue(Ticked())
+                self._queue.rotate(1)
+            if self._queue:
                 return
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(rest_ms / _MS_PER_S):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
+
+    def _rest_ms(self) -> int:
+        wake_ms = self.agent.wake_ms() if self._is_ticking else None
+        return REST_MS_MAX if wake_ms is None else min(REST_MS_MAX, wake_ms - self.clock.now_ms())
 
     async def _serve(self, batch: list[_Waiting]) -> None:
-        self.handled += len(batch)
-        done: list[tuple[_Waiting, Turn]] = []
-        now_ms = self.clock.now_ms()
-        for waiting in batch:
-            try:
-                done.append((waiting, self.agent.handle(waiting.event, now_ms)))
-            except BazaarError as error:  # refused: the agent is as it was
-                _fail(waiting.answer, error)
+        done = self._handle(batch)
         changes = [change for _, turn in done for change in turn.changes]
         marks, self._marks = self._marks, {}
         try:
             # Marks alone can wait for company: losing them costs only repetition.
             newest = await self._store.write(changes, marks) if changes else 0
         except StorageError as error:
-            self.agent = await self._build()
-            if self._is_ticking:
-                self._enqueue(Resumed())
+            await self._rebuild()
             for waiting, _ in done:
                 _fail(waiting.answer, error)
             await asyncio.sleep(_FAILED_COMMIT_PAUSE_S)
@@ -198,6 +190,29 @@ class Driver:
         for waiting, turn in done:
             if not waiting.answer.done():
                 waiting.answer.set_result(turn)
+        if self.agent.is_spoiled:
+            await self._rebuild()
+
+    def _handle(self, batch: list[_Waiting]) -> list[tuple[_Waiting, Turn]]:
+        """Hand the events to the agent, as far as it can be trusted; the others wait again."""
+        done: list[tuple[_Waiting, Turn]] = []
+        now_ms = self.clock.now_ms()
+        for number, waiting in enumerate(batch, start=1):
+            self.handled += 1
+            try:
+                done.append((waiting, self.agent.handle(waiting.event, now_ms)))
+            except BazaarError as error:
+                _fail(waiting.answer, error)
+                if self.agent.is_spoiled:
+                    self._queue.extendleft(reversed(batch[number:]))
+                    break
+        return done
+
+    async def _rebuild(self) -> None:
+        """Go back to what is durable, and take up what was under way."""
+        self.agent = await self._build()
+        if self._is_ticking:
+            self._enqueue(Resumed())
 
     def _after(self, turns: list[Turn], parcels: list[Parcel]) -> None:
         if parcels:
