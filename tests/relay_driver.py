@@ -6,7 +6,6 @@ from typing import Any
 from tests.market_records import NOW_MS, Trader
 
 from bazaar_protocol import frames, records
-from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.records import Record
@@ -31,6 +30,7 @@ from bazaar_relay.events import (
 )
 from bazaar_relay.machine import RelayMachine
 from bazaar_relay.memory_store import MemoryStore
+from bazaar_relay.verifying import verify
 
 RELAY = Keypair.from_name("relay")
 
@@ -70,7 +70,7 @@ class Driver:
     async def _do(self, effect: Effect) -> Event | None:
         match effect:
             case Verify(work=work, raws=raws):
-                return Verified(work, [unseal(raw) for raw in raws])
+                return Verified(work, [verify(raw) for raw in raws])
             case Read():
                 return await reading.read(self.store, effect)
             case Commit(batch=batch):
@@ -138,10 +138,3 @@ class Driver:
         mine = [one for one in self.said if one[0] == trader.agent and isinstance(one[1], Record)]
         self.said = [one for one in self.said if one not in mine]
         return [record for _, record in mine]
-
-
-def unseal(raw: bytes) -> Record | RemoteError:
-    try:
-        return records.unseal(raw)
-    except RemoteError as error:
-        return error

@@ -12,8 +12,8 @@ from bazaar_protocol.errors import (
 )
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post, Proof
-from bazaar_protocol.log import Head, check_proof, detect_fork
-from bazaar_protocol.records import Record, seal
+from bazaar_protocol.log import Head, detect_fork
+from bazaar_protocol.records import Record, parse, seal
 from bazaar_protocol.task import Task, open_task, step
 from bazaar_relay.admission import expires_ms
 from bazaar_relay.audience import audience_of
@@ -107,8 +107,7 @@ class Decider:
     def _prove(self, fork: Equivocation, record: Record, now_ms: int) -> None:
         if self._state.convicted.get(record.author) is not None:
             return  # one proof is as good as a thousand
-        self._state.convicted.put(record.author, record.seq)
-        self._state.group.undo.append(lambda: self._state.convicted.put_back(record.author, None))
+        self._state.convict(record.author)
         body = Proof("equivocation", fork.proof)
         self._keep(seal(self._state.keys, body, time_ms=now_ms), (), now_ms)
 
@@ -119,10 +118,10 @@ class Decider:
             case Post() as post:
                 return self._decide_post(record, post, answered, now_ms)
             case Proof() as proof:
-                try:
-                    check_proof(proof)
-                except RemoteError as error:
-                    return refusal_of(error)
+                accused = accused_by(proof)
+                if self._state.convicted.get(accused) is not None:
+                    return "stale: another proof convicts this agent already"
+                self._state.convict(accused)
             case _:
                 pass  # about a task, or for whoever asks for its kind
         task_id = task_of(record)
@@ -212,6 +211,11 @@ class Decider:
     ) -> None:
         self._state.group.keep(record, audience, expires_ms(record, now_ms), is_silent=is_silent)
         self._state.remember(record, now_ms)
+
+
+def accused_by(proof: Proof) -> AgentId:
+    """Return whom a proof convicts that was verified before."""
+    return parse(proof.records[0])[0].author
 
 
 def refusal_of(error: RemoteError) -> str:

@@ -39,6 +39,7 @@ class Started:
     cursor: int
     adverts: Sequence[Record]
     tasks: Sequence[Resumed]
+    proofs: Sequence[Record] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Unseal these and tell by ``Verified``; several may be under way at once."""
+    """Hand these to ``verifying`` and tell by ``Verified``; several may be under way at once."""
 
     work: WorkId
     raws: tuple[bytes, ...]

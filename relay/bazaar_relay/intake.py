@@ -14,9 +14,10 @@ from typing import Final
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.frames import ToRelay
-from bazaar_protocol.records import Record, unseal
+from bazaar_protocol.records import Record
 from bazaar_relay.connection import Connection
 from bazaar_relay.events import Event, Received, Verified, Verify
+from bazaar_relay.verifying import verify
 
 THREADS: Final = 2
 _BATCHES_MAX: Final = 2  # one is checked while the next is gathered
@@ -87,7 +88,7 @@ class Intake:
             batch, self._wanted = self._wanted, []
             raws = [raw for verify in batch for raw in verify.raws]
             if self._threads is None or len(raws) <= limits.RECORDS_INLINE_MAX:
-                self._tell(batch, _unseal_all(raws))
+                self._tell(batch, _verify_all(raws))
                 await asyncio.sleep(0)  # else a fast sender would keep everyone else waiting
             else:
                 self._batches += 1
@@ -127,7 +128,7 @@ class Intake:
         loop = asyncio.get_running_loop()
         parts = [raws[start : start + size] for start in range(0, len(raws), size)]
         outcomes = await asyncio.gather(
-            *(loop.run_in_executor(threads, _unseal_all, part) for part in parts)
+            *(loop.run_in_executor(threads, _verify_all, part) for part in parts)
         )
         self._batches -= 1
         self._changed.set()
@@ -135,18 +136,11 @@ class Intake:
 
     def _tell(self, batch: list[Verify], outcomes: Sequence[Record | RemoteError]) -> None:
         start = 0
-        for verify in batch:
-            end = start + len(verify.raws)
-            self._run(Verified(verify.work, outcomes[start:end]))
+        for wanted in batch:
+            end = start + len(wanted.raws)
+            self._run(Verified(wanted.work, outcomes[start:end]))
             start = end
 
 
-def _unseal_all(raws: Sequence[bytes]) -> list[Record | RemoteError]:
-    return [_unseal(raw) for raw in raws]
-
-
-def _unseal(raw: bytes) -> Record | RemoteError:
-    try:
-        return unseal(raw)
-    except RemoteError as error:
-        return error
+def _verify_all(raws: Sequence[bytes]) -> list[Record | RemoteError]:
+    return list(map(verify, raws))

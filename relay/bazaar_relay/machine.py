@@ -8,10 +8,11 @@ from typing import Final, assert_never
 
 from bazaar_protocol import frames
 from bazaar_protocol.identity import AgentId, Keypair
-from bazaar_protocol.kinds import Advert
+from bazaar_protocol.kinds import Advert, Proof
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, step
 from bazaar_relay.admission import Cost, Policy, cost_of
+from bazaar_relay.deciding import accused_by
 from bazaar_relay.events import (
     CommitFailed,
     Committed,
@@ -134,6 +135,9 @@ class RelayMachine:
                 state.adverts.put(record, advert)
                 lives_until_ms = min(record.time_ms, now_ms) + advert.expires_in_ms
                 state.timers.set(Timer("advert", record.author), lives_until_ms)
+        for record in started.proofs:
+            if isinstance(record.body, Proof):
+                state.convicted.put(accused_by(record.body), value=True)
         for resumed in started.tasks:
             self._resume(resumed, now_ms)
 

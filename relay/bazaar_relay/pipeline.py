@@ -265,7 +265,8 @@ class Pipeline:
 
     def _answer_after(self, group: int, answer: Answer) -> None:
         """Answer once ``group`` is durable."""
-        if group == self._state.group.number:
+        # A group of nothing would never be committed.
+        if group == self._state.group.number and self._state.group.writes:
             self._state.group.answers.append(answer)
         elif self._running is not None and group == self._running.number:
             self._running.answers.append(answer)

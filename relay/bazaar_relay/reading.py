@@ -48,8 +48,9 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
         for post in posts
         if may_go_on(post, now_ms)
     ]
+    proofs = [known(raw) for raw in await _unexpired(store, "proof", now_ms)]
     head = heads.get(relay, Head.empty())
-    return Started(head, await store.cursor(), adverts, tasks)
+    return Started(head, await store.cursor(), adverts, tasks, proofs)
 
 
 async def answer(store: Store, wanted: Serve) -> frames.FromRelay:

@@ -75,7 +75,8 @@ class RelayState:
         self.heads: Bounded[AgentId, Head] = Bounded(limits.HEADS_CACHED_MAX)
         self.own_head = Head.empty()
         self.tasks: Bounded[RecordId, Task] = Bounded(limits.TASKS_CACHED_MAX)
-        self.convicted: Bounded[AgentId, int] = Bounded(limits.AGENTS_COUNTED_MAX)
+        self.convicted: Bounded[AgentId, bool] = Bounded(limits.AGENTS_COUNTED_MAX)
+        """Of whom there is a proof."""
         self.letters: Bounded[AgentId, int] = Bounded(limits.AGENTS_COUNTED_MAX)
         """How many wait for each agent, as far as was asked."""
         self.unkept_entries: dict[tuple[AgentId, int], Record] = {}
@@ -166,6 +167,11 @@ class RelayState:
             self.group.undo.append(lambda: self._forget_head(author))
         self.group.undo.append(lambda: self._forget_entry(entry))
 
+    def convict(self, agent: AgentId) -> None:
+        """Assume that a proof against ``agent`` is kept."""
+        self.convicted.put(agent, value=True)
+        self.group.undo.append(lambda: self._acquit(agent))
+
     def add_letter(self, letter: NewLetter) -> None:
         """Keep a letter for its addressee."""
         self.group.letters.append(letter)
@@ -205,6 +211,9 @@ class RelayState:
 
     def _forget_head(self, author: AgentId) -> None:
         self.heads.pop(author)
+
+    def _acquit(self, agent: AgentId) -> None:
+        self.convicted.pop(agent)
 
     def _forget_entry(self, entry: tuple[AgentId, int]) -> None:
         self.unkept_entries.pop(entry, None)

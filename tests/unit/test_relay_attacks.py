@@ -1,11 +1,12 @@
 """What strangers, crashes and full disks try on the relay's machine, and what it does about it."""
 
 import pytest
-from tests.market_records import Trader
+from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
 
 from bazaar_protocol import frames, kinds
 from bazaar_protocol.frames import Filter
+from bazaar_protocol.records import Record
 from bazaar_relay.admission import Policy
 from bazaar_relay.events import Deliver, Drop
 
@@ -130,3 +131,53 @@ async def test_changing_subscriptions_without_end_ends_the_link(ada: Trader) -> 
     for _ in range(9):
         await driver.subscribe(ada, Filter())
     assert isinstance(driver.effects[-1], Drop)
+
+
+def fork(trader: Trader) -> list[Record]:
+    """Two entries for the next place of a log."""
+    head = trader.head
+    first = trader.intake(1)
+    trader.head = head
+    return [first, trader.intake(2)]
+
+
+async def proofs(driver: Driver) -> int:
+    found, _ = await driver.store.scan([Filter(kinds=("proof",))], after=0, limit=99)
+    return len(found)
+
+
+async def test_a_fork_is_proved_in_one_batch_after_a_failure_and_after_a_restart(
+    driver: Driver, ada: Trader, bo: Trader
+) -> None:
+    await driver.join(ada, bo)
+    driver.fails = "the disk is full"
+    both = fork(ada)
+    assert await driver.publish(ada, *both) == "\n".join(["storage: the disk is full"] * 2)
+    driver.fails = ""
+    statuses = (await driver.publish(ada, *both)).split("\n")
+    assert [one.partition(":")[0] for one in statuses] == ["accepted", "fork"]
+    assert await proofs(driver) == 1
+    theirs = fork(bo)
+    assert await driver.publish(bo, theirs[0]) == "accepted"
+    again = await Driver(store=driver.store, now_ms=driver.now_ms).start()
+    await again.join(ada, bo)
+    for pair in (both, theirs, both):
+        assert (await again.publish(ada, pair[1])).startswith("fork: ")
+    assert await proofs(again) == 2
+
+
+async def test_proofs_of_what_is_proved_are_not_kept_a_thousand_times(
+    driver: Driver, ada: Trader, bo: Trader
+) -> None:
+    await driver.join(ada)
+    bo.genesis()
+    claim = kinds.Proof("equivocation", tuple(record.raw for record in fork(bo)))
+    first, *more = [ada.say(claim, NOW_MS + number) for number in range(4)]
+    false = ada.say(kinds.Proof("equivocation", (first.raw, first.raw)))
+    assert (await driver.publish(ada, false)).startswith("malformed: ")
+    assert await driver.publish(ada, first) == "accepted"
+    assert (await driver.publish(ada, more[0])).startswith("stale: ")
+    again = await Driver(store=driver.store, now_ms=driver.now_ms).start()
+    await again.join(ada)
+    assert (await again.publish(ada, more[1])).startswith("stale: ")
+    assert await proofs(again) == 1
