@@ -73,10 +73,10 @@ def make_app(*, with_help: bool = False) -> App:
         "bazaar_relay.commands:app", "relay", group=_RELAY, help="Run a relay, or look after one."
     )
     app.command(
-        "bazaar_node.demo:main",
+        "bazaar_node.demo.command:demo",
         "demo",
         group=_MORE,
-        help="Watch strangers trade on this machine: a relay and four agents, no network.",
+        help="Watch strangers trade on this machine: a relay and five agents, no network.",
         help_epilogue="Example: bazaar demo",
     )
     app.command(
