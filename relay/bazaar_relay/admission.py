@@ -101,7 +101,9 @@ class Admission:
         if record.time_ms > now_ms + limits.RECORD_FUTURE_MS_MAX:
             ahead_s = (record.time_ms - now_ms) // limits.SECOND_MS
             return f"expired: it is dated {ahead_s} s ahead of this relay's clock"
-        if record.seq == 0 and record.time_ms < now_ms - limits.RECORD_AGE_MS_MAX:
+        is_beat = isinstance(record.body, Heartbeat)
+        age_ms_max = limits.HEARTBEAT_AGE_MS_MAX if is_beat else limits.RECORD_AGE_MS_MAX
+        if record.seq == 0 and record.time_ms < now_ms - age_ms_max:
             return "expired: it is too old to be taken as new"
         if isinstance(record.body, Advert) and record.body.expires_in_ms > 0:
             # Otherwise anyone could bring back the adverts that an agent has let expire.

@@ -14,7 +14,7 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post, Proof
 from bazaar_protocol.log import Head, detect_fork
 from bazaar_protocol.records import Record, parse, seal
-from bazaar_protocol.task import Task, open_task, step
+from bazaar_protocol.task import Task, award_of, open_task, step
 from bazaar_relay.admission import expires_ms
 from bazaar_relay.audience import audience_of
 from bazaar_relay.matching import task_of
@@ -183,6 +183,9 @@ class Decider:
             return refusal_of(error)
         except IllegalTransition:
             later = task  # its sequencer may know what we do not
+        else:
+            if isinstance(record.body, Heartbeat) and not _is_due(task, later, now_ms):
+                return "stale: this lease was renewed a moment ago"
         self._keep(record, audience, now_ms)
         if later is not task:
             self._state.put_task(later, now_ms)
@@ -195,7 +198,7 @@ class Decider:
                 chosen = self._state.router.declined(task.id, record.author, now_ms)
                 self._state.offer(task.id, chosen, now_ms)
             case Bid():
-                self._state.router.wait_longer(task.id, now_ms)
+                self._state.router.wait_longer(task.id, record.author, now_ms)
             case Heartbeat() if later is not task and task.terms.sequencer == self._state.me:
                 self._sequencer.renew(later, record, now_ms)
             case _:
@@ -211,6 +214,17 @@ class Decider:
     ) -> None:
         self._state.group.keep(record, audience, expires_ms(record, now_ms), is_silent=is_silent)
         self._state.remember(record, now_ms)
+
+
+def _is_due(before: Task, after: Task, now_ms: int) -> bool:
+    """Tell whether a heartbeat renews a lease that was not renewed just now, or by a newer one."""
+    if after is before:
+        return False
+    if before.heartbeat is None or before.deadline_ms is None or before.award is None:
+        return True
+    timeout_ms = award_of(before.award).lease.heartbeat_timeout_ms
+    renewed_ms = before.deadline_ms - timeout_ms
+    return now_ms - renewed_ms >= timeout_ms // limits.HEARTBEATS_PER_TIMEOUT_MAX
 
 
 def accused_by(proof: Proof) -> AgentId:

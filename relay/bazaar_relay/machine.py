@@ -149,6 +149,8 @@ class RelayMachine:
             offered = resumed.offered
             self._state.router.hold(task.post, task.terms, task.expires_ms, offered=offered)
         is_ours = task.terms.sequencer == self._state.me
+        if is_ours:
+            self._state.promises.learn(task, resumed.records)
         self._state.put_task(step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
         self._state.router.resume(task.id, now_ms)
 

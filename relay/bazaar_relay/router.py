@@ -25,6 +25,8 @@ class _OpenPost:
     is_open: bool = True
     is_waking: bool = False
     """Somebody was woken and may still claim it."""
+    has_bid: bool = False
+    """Who was woken last has bid."""
 
 
 class Router:
@@ -149,10 +151,16 @@ class Router:
                 return agent
         return None
 
-    def wait_longer(self, post_id: RecordId, now_ms: int) -> None:
-        """Give a bidder for a ``claim`` time to be awarded before the next one is woken."""
+    def wait_longer(self, post_id: RecordId, bidder: AgentId, now_ms: int) -> None:
+        """Give a bidder for a ``claim`` time to be awarded before the next one is woken.
+
+        Only once, and to the one whose turn it is: else anyone could keep everyone waiting.
+        """
         post = self._posts.get(post_id)
-        if post is not None and post.is_waking:
+        if post is None or next(reversed(post.offered), None) != bidder:
+            return
+        if post.is_waking and not post.has_bid:
+            post.has_bid = True
             self._timers.set(Timer("wake", post_id), now_ms + limits.WAKE_MS)
 
     def take_back_offer(self, post_id: RecordId, agent: AgentId, now_ms: int) -> None:
@@ -194,6 +202,7 @@ class Router:
         self._adverts.was_sent_a_post(agent)
         if post.terms.mode == "claim":
             post.is_waking = True
+            post.has_bid = False
             self._timers.set(Timer("wake", post.record.id), now_ms + limits.WAKE_MS)
 
 

@@ -64,6 +64,9 @@ class Sequencer:
             raise ClaimRefused(_EXPIRED, task.why)
         if task.state is not State.OPEN:
             raise ClaimRefused(_TAKEN, f"it is {task.state}")
+        refusal = self._state.promises.refusal(task.id, worker)
+        if refusal:
+            raise ClaimRefused(_REFUSED, refusal)
         return self._award(task, worker, now_ms)
 
     def elapse(self, task: Task, now_ms: int) -> Task:

@@ -18,6 +18,7 @@ from bazaar_relay.adverts import Adverts
 from bazaar_relay.bounded import Bounded
 from bazaar_relay.events import Read, ReadDone, WorkId
 from bazaar_relay.group import Group
+from bazaar_relay.promises import Promises
 from bazaar_relay.recent import Recent
 from bazaar_relay.router import Router
 from bazaar_relay.store import NewLetter
@@ -79,6 +80,7 @@ class RelayState:
         """Of whom there is a proof."""
         self.letters: Bounded[AgentId, int] = Bounded(limits.AGENTS_COUNTED_MAX)
         """How many wait for each agent, as far as was asked."""
+        self.promises = Promises()
         self.unkept_entries: dict[tuple[AgentId, int], Record] = {}
         """Log entries that are decided and not yet durable."""
         self.group = Group(1)
@@ -138,6 +140,9 @@ class RelayState:
         self.tasks.put(task.id, task)
         self.set_timer(task, now_ms)
         self.group.undo.append(lambda: self._put_task_back(task, before, offered, now_ms))
+        if task.terms.sequencer == self.me:
+            self.promises.follow(before, task)
+            self.group.undo.append(lambda: self.promises.take_back(before, task))
         self.offer(task.id, self.router.follow(task, now_ms), now_ms)
 
     def offer(self, post_id: RecordId, agent: AgentId | None, now_ms: int) -> None:

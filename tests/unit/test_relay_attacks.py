@@ -4,7 +4,7 @@ import pytest
 from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
 
-from bazaar_protocol import frames, kinds
+from bazaar_protocol import frames, kinds, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
 from bazaar_relay.admission import Policy
@@ -181,3 +181,73 @@ async def test_proofs_of_what_is_proved_are_not_kept_a_thousand_times(
     await again.join(ada)
     assert (await again.publish(ada, more[1])).startswith("stale: ")
     assert await proofs(again) == 1
+
+
+async def test_who_never_accepts_holds_few_tasks_and_none_again_and_again(
+    driver: Driver, ada: Trader, bo: Trader, cy: Trader
+) -> None:
+    await driver.join(ada, bo, cy)
+    post = ada.claim_post(RELAY.agent)
+    await driver.publish(ada, post)
+    for epoch in range(1, limits.AWARDS_LET_GO_MAX + 1):
+        award = await driver.claim(bo, post)
+        assert isinstance(award, Record)
+        if epoch == 1:  # saying no is as good as saying nothing
+            assert await driver.publish(bo, bo.decline(post, epoch)) == "accepted"
+        else:
+            await driver.tick(2_001)
+    again = await Driver(store=driver.store, now_ms=driver.now_ms).start()
+    await again.join(bo)
+    await again.tick(2_001)  # deadlines began anew
+    for relay in (driver, again):
+        refused = await relay.claim(bo, post)
+        assert isinstance(refused, frames.Error)
+        assert (refused.code, "let 3 awards" in refused.reason) == ("refused", True)
+    assert isinstance(await driver.claim(cy, post), Record)
+
+    posts = [ada.claim_post(RELAY.agent) for _ in range(limits.AWARDS_UNACCEPTED_MAX + 1)]
+    await driver.publish(ada, *posts)
+    driver.fails = "the disk is full"
+    assert isinstance(await driver.claim(bo, posts[0]), frames.Error)
+    driver.fails = ""
+    awards = [await driver.claim(bo, one) for one in posts]
+    assert [isinstance(one, Record) for one in awards] == [True] * (len(posts) - 1) + [False]
+    assert isinstance(awards[0], Record)
+    await driver.publish(bo, bo.accept(awards[0]))
+    assert isinstance(await driver.claim(bo, posts[-1]), Record)
+
+
+async def test_bids_of_strangers_do_not_keep_a_claim_from_its_workers(
+    driver: Driver, ada: Trader, bo: Trader, cy: Trader
+) -> None:
+    await driver.join(ada, bo, cy)
+    await driver.publish(bo, bo.advert("pdf.extract"))
+    await driver.publish(cy, cy.advert("pdf.extract"))
+    post = ada.post(mode="claim", bid_window_ms=0)
+    await driver.publish(ada, post)
+    first, second = (bo, cy) if driver.heard(bo) else (cy, bo)
+    for _ in range(4):
+        await driver.tick(600)
+        stranger = Trader.named("stranger", driver.now_ms)
+        await driver.publish(ada, stranger.bid(post), first.bid(post))
+    assert driver.heard(second) == [post]
+
+
+async def test_heartbeats_are_taken_as_often_as_a_lease_needs(
+    driver: Driver, ada: Trader, bo: Trader
+) -> None:
+    await driver.join(ada, bo)
+    post = ada.claim_post(RELAY.agent)
+    await driver.publish(ada, post)
+    award = await driver.claim(bo, post)
+    assert isinstance(award, Record)
+    await driver.publish(bo, bo.accept(award))
+    beats = [bo.heartbeat(award, driver.now_ms + number) for number in range(20)]
+    statuses = (await driver.publish(bo, *beats)).split("\n")
+    assert [one.partition(":")[0] for one in statuses] == ["accepted"] + ["stale"] * 19
+    await driver.tick(1_000)
+    assert await driver.publish(bo, bo.heartbeat(award, driver.now_ms)) == "accepted"
+    await driver.tick(1_000)
+    assert (await driver.publish(bo, beats[5])).startswith("stale: ")
+    old = bo.heartbeat(award, driver.now_ms - limits.HEARTBEAT_AGE_MS_MAX - 1)
+    assert (await driver.publish(bo, old)).startswith("expired: ")
