@@ -139,7 +139,7 @@ class Decider:
         if advert.version <= version:
             return f"stale: version {version} is known"
         if before is None and len(state.adverts) >= limits.ADVERTS_LIVE_MAX:
-            return "rate-limited: this relay holds as many adverts as it can"
+            return "blocked: this relay holds as many adverts as it can"
         state.adverts.put(record, advert)
         state.timers.set(Timer("advert", agent), now_ms + advert.expires_in_ms)
         state.group.undo.append(lambda: state.adverts.put_back(agent, before, version))
@@ -158,9 +158,11 @@ class Decider:
         if not state.recent.is_surely_new(record) and state.task(record.id, answered) is not None:
             return DUPLICATE  # of long ago: it must not begin again
         if state.router.count(record.author) >= limits.POSTS_OPEN_PER_AGENT_MAX:
-            return "rate-limited: its author has as many open posts as one may have"
+            # A node tries again what is rate-limited, and says nothing else until then: it could
+            # not even close what it has open.
+            return "blocked: its author has as many open posts as one may have"
         if len(state.router) >= limits.POSTS_OPEN_MAX:
-            return "rate-limited: this relay holds as many open posts as it can"
+            return "blocked: this relay holds as many open posts as it can"
         audience = state.router.open(record, post, now_ms)
         state.group.undo.append(lambda: state.router.drop(record.id))
         self._keep(record, audience, now_ms)

@@ -74,7 +74,8 @@ class ReadDone:
     heads: Mapping[AgentId, Head] = field(default_factory=dict)
     tasks: Mapping[RecordId, Sequence[Record]] = field(default_factory=dict)
     entries: Mapping[tuple[AgentId, int], Record] = field(default_factory=dict)
-    letters: Mapping[AgentId, Sequence[int]] = field(default_factory=dict)
+    letters: Mapping[AgentId, Sequence[AgentId | None]] = field(default_factory=dict)
+    """Who handed in what waits for whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class Read:
     tasks: tuple[RecordId, ...] = ()
     entries: tuple[tuple[AgentId, int], ...] = ()
     letters: tuple[AgentId, ...] = ()
-    """Whose waiting letters to count."""
+    """Whose waiting letters to tell the senders of."""
 
     def __bool__(self) -> bool:
         return bool(self.heads or self.tasks or self.entries or self.letters)

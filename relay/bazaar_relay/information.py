@@ -70,6 +70,8 @@ def _limitation(policy: Policy) -> dict[str, int]:
         "page": limits.PAGE_MAX,
         "letter_bytes": limits.LETTER_BYTES_MAX,
         "letters_per_agent": limits.LETTERS_PER_AGENT_MAX,
+        "letters_per_sender": limits.LETTERS_PER_SENDER_MAX,
+        "letters_per_stranger": limits.LETTERS_PER_STRANGER_MAX,
         "open_posts_per_agent": limits.POSTS_OPEN_PER_AGENT_MAX,
         "bids_per_post": limits.BIDS_PER_POST_MAX,
         "record_age_ms": limits.RECORD_AGE_MS_MAX,

@@ -256,7 +256,7 @@ class RelayMachine:
             case frames.Claim():
                 self._pipeline.claim(connection, peer, frame)
             case frames.Mail():
-                self._pipeline.mail(connection, frame)
+                self._pipeline.mail(connection, peer, frame)
             case frames.Collect():
                 self._pipeline.collect(connection, peer, frame)
 

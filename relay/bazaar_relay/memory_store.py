@@ -77,6 +77,10 @@ class MemoryStore:
         waiting = list(self._letters_of.get(agent, {}).items())
         return waiting[: limits.LETTERS_PER_AGENT_MAX]
 
+    async def senders(self, agent: AgentId) -> list[AgentId | None]:
+        """Return for each letter that waits for ``agent`` who handed it in."""
+        return [self._letters[number].sender for number in self._letters_of.get(agent, {})]
+
     async def forget(self, *, now_ms: int) -> int:
         """Delete expired records and letters."""
         records = self._index.expired(now_ms)[:FORGOTTEN_MAX]

@@ -82,17 +82,17 @@ class Pipeline:
         task = RecordId(claim.task)
         self._add(Claiming(self._next_id(), connection, claim.request, worker, task))
 
-    def mail(self, connection: ConnectionId, mail: frames.Mail) -> None:
+    def mail(self, connection: ConnectionId, peer: AgentId, mail: frames.Mail) -> None:
         """Take a letter."""
         to = AgentId(mail.to)
-        self._add(Mailing(self._next_id(), connection, mail.request, to, mail.sealed))
+        self._add(Mailing(self._next_id(), connection, mail.request, peer, to, mail.sealed))
 
     def collect(self, connection: ConnectionId, peer: AgentId, collect: frames.Collect) -> None:
         """Forget letters that their addressee has."""
         answer = answer_or_error(connection, collect.request, frames.Collected(collect.request))
         state = self._state
         state.group.collected += [(peer, number) for number in collect.numbers]
-        state.letters.pop(peer)  # how many are left is for the store to say
+        state.mailboxes.forget(peer)  # how many are left is for the store to say
         if collect.numbers:
             state.group.answers.append(answer)
         else:
@@ -243,21 +243,22 @@ class Pipeline:
         )
 
     def _mail(self, work: Mailing, now_ms: int) -> None:
-        waiting = self._state.letters.get(work.to)
-        if waiting is not None and waiting >= limits.LETTERS_PER_AGENT_MAX and not work.has_asked:
-            self._state.letters.pop(work.to)  # some may have expired meanwhile
-            waiting = None
-        if waiting is None:
+        mailboxes = self._state.mailboxes
+        reason = ""
+        if mailboxes.is_known(work.to):
+            reason = mailboxes.refusal(work.to, work.sender)
+            if reason and not work.has_asked:
+                mailboxes.forget(work.to)  # some may have expired meanwhile
+        if not mailboxes.is_known(work.to):
             work.has_asked = True
             self._read(work, Read(work.id, letters=(work.to,)))
             return
-        if waiting >= limits.LETTERS_PER_AGENT_MAX:
-            reason = f"{waiting} letters wait for this agent, and no more can"
+        if reason:
             error = frames.Error(work.request, "rate-limited", reason)
             self.effects.append(Reply(work.connection, error))
             return
         expires_ms = now_ms + limits.LETTER_LIFETIME_MS
-        self._state.add_letter(NewLetter(work.to, work.sealed, expires_ms))
+        self._state.add_letter(NewLetter(work.to, work.sealed, expires_ms, work.sender))
         self._answer_request(work, frames.Mailed(work.request), self._state.group.number)
 
     def _answer_request(self, work: Claiming | Mailing, kept: FromRelay, group: int) -> None:

@@ -25,9 +25,7 @@ async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
         for author, seq in wanted.entries:
             for raw in await store.log(author, first=seq, last=seq, limit=1):
                 entries[author, seq] = known(raw)
-        letters = {
-            agent: [number for number, _ in await store.letters(agent)] for agent in wanted.letters
-        }
+        letters = {agent: await store.senders(agent) for agent in wanted.letters}
     except StorageError as error:
         return ReadFailed(wanted.work, str(error))
     return ReadDone(wanted.work, heads, tasks, entries, letters)

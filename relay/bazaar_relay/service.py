@@ -48,7 +48,7 @@ from bazaar_relay.outgoing import Outgoing
 from bazaar_relay.store import Store
 
 _WAIT_S_MAX: Final = 60.0  # the wall clock may jump while we sleep
-_FORGET_INTERVAL_S: Final = 600.0
+_FORGET_INTERVAL_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

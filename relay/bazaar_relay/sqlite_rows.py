@@ -25,6 +25,7 @@ _LOG: Final = """
 """
 _ROUTES: Final = "SELECT key, last FROM by_key WHERE key > ? AND key <= ?"
 _LETTERS: Final = "SELECT number, sealed FROM letter WHERE agent = ? ORDER BY number LIMIT ?"
+_SENDERS: Final = "SELECT sender FROM letter WHERE agent = ? ORDER BY number"
 _HAS_EXPIRED: Final = """
     SELECT 1 WHERE EXISTS (SELECT 1 FROM by_expiry WHERE expires_ms <= ?)
         OR EXISTS (SELECT 1 FROM letter WHERE expires_ms <= ?)
@@ -130,6 +131,10 @@ class Rows:
     def letters(self, agent: AgentId) -> list[tuple[int, bytes]]:
         """Return the letters that wait for ``agent``."""
         return self._db.execute(_LETTERS, (agent, limits.LETTERS_PER_AGENT_MAX)).fetchall()
+
+    def senders(self, agent: AgentId) -> list[AgentId | None]:
+        """Return for each letter that waits for ``agent`` who handed it in."""
+        return [sender for (sender,) in self._db.execute(_SENDERS, (agent,))]
 
     def has_expired(self, now_ms: int) -> bool:
         """Tell whether there is a record or a letter that has expired."""

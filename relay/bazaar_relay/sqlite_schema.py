@@ -52,4 +52,6 @@ MIGRATIONS: Final = (
     CREATE INDEX letter_by_agent ON letter (agent, number);
     CREATE INDEX letter_by_expiry ON letter (expires_ms);
     """,
+    # Whose link a letter came on; null for the relay's own.
+    "ALTER TABLE letter ADD COLUMN sender BLOB",
 )

@@ -154,6 +154,10 @@ class SqliteStore:
         """Return the letters that wait for ``agent``."""
         return await self._read(lambda rows: rows.letters(agent))
 
+    async def senders(self, agent: AgentId) -> list[AgentId | None]:
+        """Return for each letter that waits for ``agent`` who handed it in."""
+        return await self._read(lambda rows: rows.senders(agent))
+
     async def forget(self, *, now_ms: int) -> int:
         """Delete expired records and letters; a cancelled caller's are deleted all the same."""
         return await self._run(self._forget(now_ms))

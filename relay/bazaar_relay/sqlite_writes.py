@@ -18,7 +18,9 @@ from bazaar_relay.store import FORGOTTEN_MAX, Batch
 
 _ADD_RECORD: Final = "INSERT INTO record"
 _SET_HEAD: Final = "INSERT OR REPLACE INTO head"
-_ADD_LETTER: Final = "INSERT INTO letter (agent, sealed, expires_ms) VALUES (?, ?, ?)"
+_ADD_LETTER: Final = """
+    INSERT INTO letter (agent, sealed, expires_ms, sender) VALUES (?, ?, ?, ?)
+"""
 _COLLECT: Final = "DELETE FROM letter WHERE agent = ? AND number = ?"
 _EXPIRED: Final = """
     SELECT record.cursor, raw, audience, record.expires_ms
@@ -89,7 +91,8 @@ def write(
     insert(db, _SET_HEAD, heads)
     letters: list[int] = []
     for letter in batch.letters:
-        number = db.execute(_ADD_LETTER, (letter.to, letter.sealed, letter.expires_ms)).lastrowid
+        row = (letter.to, letter.sealed, letter.expires_ms, letter.sender)
+        number = db.execute(_ADD_LETTER, row).lastrowid
         assert number is not None
         letters.append(number)
     db.executemany(_COLLECT, batch.collected)

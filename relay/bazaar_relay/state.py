@@ -18,6 +18,7 @@ from bazaar_relay.adverts import Adverts
 from bazaar_relay.bounded import Bounded
 from bazaar_relay.events import Read, ReadDone, WorkId
 from bazaar_relay.group import Group
+from bazaar_relay.mailboxes import Mailboxes
 from bazaar_relay.promises import Promises
 from bazaar_relay.recent import Recent
 from bazaar_relay.router import Router
@@ -78,8 +79,7 @@ class RelayState:
         self.tasks: Bounded[RecordId, Task] = Bounded(limits.TASKS_CACHED_MAX)
         self.convicted: Bounded[AgentId, bool] = Bounded(limits.AGENTS_COUNTED_MAX)
         """Of whom there is a proof."""
-        self.letters: Bounded[AgentId, int] = Bounded(limits.AGENTS_COUNTED_MAX)
-        """How many wait for each agent, as far as was asked."""
+        self.mailboxes = Mailboxes()
         self.promises = Promises()
         self.unkept_entries: dict[tuple[AgentId, int], Record] = {}
         """Log entries that are decided and not yet durable."""
@@ -129,15 +129,16 @@ class RelayState:
                 self.set_timer(task, now_ms)
         for entry in read.entries:
             answered.entries[entry] = done.entries.get(entry)
-        letters: Mapping[AgentId, Sequence[int]] = done.letters
+        letters: Mapping[AgentId, Sequence[AgentId | None]] = done.letters
         for agent in read.letters:
-            if self.letters.get(agent) is None:
-                self.letters.put(agent, len(letters.get(agent, ())))
+            if not self.mailboxes.is_known(agent):
+                self.mailboxes.learn(agent, letters.get(agent, ()))
 
     def put_task(self, task: Task, now_ms: int) -> None:
         """Assume the new state of a task and wake whom that concerns."""
         before, offered = self.tasks.get(task.id), self.router.offered(task.id)
         self.tasks.put(task.id, task)
+        self.mailboxes.meet(task)
         self.set_timer(task, now_ms)
         self.group.undo.append(lambda: self._put_task_back(task, before, offered, now_ms))
         if task.terms.sequencer == self.me:
@@ -180,9 +181,7 @@ class RelayState:
     def add_letter(self, letter: NewLetter) -> None:
         """Keep a letter for its addressee."""
         self.group.letters.append(letter)
-        waiting = self.letters.get(letter.to)
-        if waiting is not None:
-            self.letters.put(letter.to, waiting + 1)
+        self.mailboxes.add(letter.to, letter.sender)
         self.group.undo.append(lambda: self._forget_letters(letter.to))
 
     def set_timer(self, task: Task, now_ms: int) -> None:
@@ -224,4 +223,4 @@ class RelayState:
         self.unkept_entries.pop(entry, None)
 
     def _forget_letters(self, agent: AgentId) -> None:
-        self.letters.pop(agent)
+        self.mailboxes.forget(agent)

@@ -35,6 +35,8 @@ class NewLetter:
     to: AgentId
     sealed: bytes
     expires_ms: int
+    sender: AgentId | None = None
+    """Whose link it came on; None for the relay itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,10 @@ class Store(Protocol):
 
     async def letters(self, agent: AgentId) -> list[tuple[int, bytes]]:
         """Return the letters that wait for ``agent``: number and sealed bytes, oldest first."""
+        ...
+
+    async def senders(self, agent: AgentId) -> list[AgentId | None]:
+        """Return for each letter that waits for ``agent`` who handed it in."""
         ...
 
     async def forget(self, *, now_ms: int) -> int:

@@ -78,6 +78,7 @@ class Mailing:
     id: WorkId
     connection: ConnectionId
     request: int
+    sender: AgentId
     to: AgentId
     sealed: bytes
     has_asked: bool = False

@@ -214,7 +214,7 @@ async def test_letters_wait_are_sent_once_there_and_are_forgotten_when_collected
 async def test_a_full_mailbox_takes_no_more(world: World, ada: Trader, bo: Trader) -> None:
     async with world.relay():
         sender = await world.join(ada)
-        for _ in range(limits.LETTERS_PER_AGENT_MAX):
+        for _ in range(limits.LETTERS_PER_STRANGER_MAX):
             await sender.ask(frames.Mail, bo.agent, b"x")
         refused = await sender.ask(frames.Mail, bo.agent, b"x")
         assert isinstance(refused, frames.Error)

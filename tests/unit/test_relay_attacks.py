@@ -8,7 +8,7 @@ from bazaar_protocol import frames, kinds, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
 from bazaar_relay.admission import Policy
-from bazaar_relay.events import Deliver, Drop
+from bazaar_relay.events import ConnectionId, Deliver, Drop
 
 
 @pytest.fixture
@@ -251,3 +251,30 @@ async def test_heartbeats_are_taken_as_often_as_a_lease_needs(
     assert (await driver.publish(bo, beats[5])).startswith("stale: ")
     old = bo.heartbeat(award, driver.now_ms - limits.HEARTBEAT_AGE_MS_MAX - 1)
     assert (await driver.publish(bo, old)).startswith("expired: ")
+
+
+async def mails(driver: Driver, sender: Trader, to: Trader, count: int) -> int:
+    """Return how many of ``count`` letters are taken."""
+    said = len(driver.said)
+    for number in range(count):
+        await driver.send(sender, frames.Mail(number, to.agent, b"x"))
+    return sum(isinstance(answer, frames.Mailed) for _, answer in driver.said[said:])
+
+
+async def test_strangers_leave_room_for_the_letters_of_who_trades(
+    driver: Driver, ada: Trader, bo: Trader
+) -> None:
+    await driver.join(bo)
+    driver.links[ada.agent] = ConnectionId(99)  # she is away, and collects nothing
+    strangers = [Trader.named(f"stranger {number}") for number in range(6)]
+    await driver.join(*strangers)
+    post = ada.post(mode="direct", worker=bo.agent, bid_window_ms=0)
+    await driver.publish(bo, ada.genesis(), post)
+    award = ada.award(post, bo.agent)
+    await driver.publish(bo, award, bo.accept(award))
+    taken = [await mails(driver, one, ada, 50) for one in strangers]
+    assert taken == [limits.LETTERS_PER_STRANGER_MAX] * 4 + [0, 0]
+    again = await Driver(store=driver.store, now_ms=driver.now_ms).start()
+    await again.join(bo, strangers[5])
+    assert await mails(again, strangers[5], ada, 1) == 0
+    assert await mails(again, bo, ada, 99) == limits.LETTERS_PER_SENDER_MAX

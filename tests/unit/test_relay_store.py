@@ -298,10 +298,15 @@ async def test_a_route_in_the_batch_of_its_record_and_one_of_nothing(store: Stor
 
 async def test_letters_wait_until_they_are_collected(opener: Opener) -> None:
     store = opener.store
-    letters = [NewLetter(ALICE, b"one", 50), NewLetter(BOB, b"two", 50), NewLetter(ALICE, b"3", 60)]
+    letters = [
+        NewLetter(ALICE, b"one", 50, CAROL),
+        NewLetter(BOB, b"two", 50, DAVE),
+        NewLetter(ALICE, b"3", 60),
+    ]
     assert (await store.commit(Batch(letters=letters))).letters == [1, 2, 3]
     await store.commit(Batch(collected=[(BOB, 1), (BOB, 9)]))  # not his, and none
     assert await store.letters(ALICE) == [(1, b"one"), (3, b"3")]
+    assert await store.senders(ALICE) == [CAROL, None]
     await store.commit(Batch(collected=[(ALICE, 3)]))
     assert await store.letters(ALICE) == [(1, b"one")]
     assert await store.letters(BOB) == [(2, b"two")]
