@@ -50,25 +50,40 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "bazaar_node", *arguments]
 
 
-@asynccontextmanager
-async def daemon(home: Path, *arguments: str) -> AsyncGenerator[Daemon]:
-    """Run ``bazaar ARGUMENTS --home HOME`` once it says READY; kill it at the end if need be."""
+async def start(home: Path, *arguments: str) -> Daemon:
+    """Run ``bazaar ARGUMENTS --home HOME`` and return once it says READY. The caller ends it."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BAZAAR_")}
-    with home.with_suffix(".log").open("w") as log:
+    with home.with_suffix(".log").open("a") as log:
         process = await asyncio.create_subprocess_exec(
             *command(*arguments, "--home", str(home)),
             stdout=asyncio.subprocess.PIPE, stderr=log, env=environ, cwd=home.parent,
         )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            async with asyncio.timeout(READY_S):
-                ready = (await process.stdout.readline()).decode().split()
-            assert ready[:1] == ["READY"], home.with_suffix(".log").read_text()
-            yield Daemon(process, home, ready[-1])
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(READY_S):
+            ready = (await process.stdout.readline()).decode().split()
+        assert ready[:1] == ["READY"], home.with_suffix(".log").read_text()
+    except BaseException:
+        await kill(process)
+        raise
+    return Daemon(process, home, ready[-1])
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """End a process as ``kill -9`` does, if it has not ended by itself."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def daemon(home: Path, *arguments: str) -> AsyncGenerator[Daemon]:
+    """Run ``bazaar ARGUMENTS --home HOME`` once it says READY; kill it at the end if need be."""
+    started = await start(home, *arguments)
+    try:
+        yield started
+    finally:
+        await kill(started.process)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -29,8 +29,10 @@ from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError
 
 _BACKLOG: Final = 64
-_GRACE_S: Final = 0.5
-_STOP_TIMEOUT_S: Final = 1.5
+# How long after `stop` clients are hung up on, their requests cancelled, and nobody waited for.
+_HANG_UP_S: Final = 0.5
+_GRACE_S: Final = 0.8
+_STOP_TIMEOUT_S: Final = 1.3
 _KEEP_ALIVE_S: Final = 5
 
 
@@ -53,15 +55,16 @@ async def serve_api(
     """
     app = make_app(service, stop, metrics=metrics or Metrics(), body_timeout_s=body_timeout_s)
     with api_socket.bound(socket_path) as listener:
-        # Hypercorn takes over the descriptor and closes it, hence the copy.
-        config = _config(f"fd://{listener.dup().detach()}")
+        config = _Config(listener)
         serving = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            # From Python 3.12 on, closing a server waits for its clients: for one that reads
-            # nothing, without an end.
-            await asyncio.wait({serving}, timeout=_STOP_TIMEOUT_S)
+            await asyncio.wait({serving}, timeout=_HANG_UP_S)
+            if not serving.done():
+                # It would flush what it has to a client that reads nothing, without an end.
+                listener.hang_up()
+                await asyncio.wait({serving}, timeout=_STOP_TIMEOUT_S - _HANG_UP_S)
         finally:
             stopping.cancel()
             serving.cancel()
@@ -87,16 +90,22 @@ def make_app(
     )
 
 
-def _config(bind: str) -> Config:
-    config = Config()
-    config.bind = [bind]
-    config.backlog = _BACKLOG
-    config.graceful_timeout = _GRACE_S
-    config.keep_alive_timeout = _KEEP_ALIVE_S
-    config.include_server_header = False
-    # A logger of its own without handlers: what matters goes to those of the process.
-    config.errorlog = logging.getLogger("hypercorn.error")
-    return config
+class _Config(Config):
+    """What hypercorn is to do, at a socket that we have opened."""
+
+    def __init__(self, listener: api_socket.Listener) -> None:
+        super().__init__()
+        self._listener = listener
+        self.backlog = _BACKLOG
+        self.graceful_timeout = _GRACE_S
+        self.keep_alive_timeout = _KEEP_ALIVE_S
+        self.include_server_header = False
+        # A logger of its own without handlers: what matters goes to those of the process.
+        self.errorlog = logging.getLogger("hypercorn.error")
+
+    def create_sockets(self) -> Sockets:
+        """Return the one socket to listen at."""
+        return Sockets(secure_sockets=[], insecure_sockets=[self._listener], quic_sockets=[])
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

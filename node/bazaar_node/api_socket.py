@@ -6,7 +6,8 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from weakref import WeakSet
 
 from bazaar_protocol.errors import AddressInUse, ConfigError
 
@@ -19,8 +20,28 @@ _OWNER_ONLY: Final = 0o177
 _ANSWER_TIMEOUT_S: Final = 1.0
 
 
+class Listener(socket.socket):
+    """A listening socket that can end the connections it let in."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._accepted: WeakSet[socket.socket] = WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Let the next one in."""
+        connection, address = super().accept()
+        self._accepted.add(connection)
+        return connection, address
+
+    def hang_up(self) -> None:
+        """End all connections at once, even those whose other end reads nothing."""
+        for connection in self._accepted:
+            with suppress(OSError):  # it has ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 @contextmanager
-def bound(path: Path) -> Generator[socket.socket]:
+def bound(path: Path) -> Generator[Listener]:
     """Yield a socket bound to ``path`` that only the owner can open; remove it afterwards.
 
     What a process that died left there is replaced.
@@ -32,8 +53,7 @@ def bound(path: Path) -> Generator[socket.socket]:
     """
     check_length(path)
     _clear(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with listener:
+    with Listener() as listener:
         # The mode has to be right from the first moment: a chmod would come too late.
         before = os.umask(_OWNER_ONLY)
         try:
