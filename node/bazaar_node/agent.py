@@ -77,6 +77,15 @@ class Agent:
         self._seen: OrderedDict[RecordId, None] = OrderedDict()
 
     @property
+    def hears_others(self) -> bool:
+        """Whether what others say reaches us: while it does not, their silence means nothing."""
+        return self._poster.hears_others
+
+    @hears_others.setter
+    def hears_others(self, hears: bool) -> None:
+        self._poster.hears_others = hears
+
+    @property
     def load(self) -> int:
         """How many slots are taken."""
         return len(self._worker.jobs)
@@ -140,7 +149,8 @@ class Agent:
 
     def wake_ms(self) -> int | None:
         """Return when ``Ticked`` is due if nothing happens before; None for never."""
-        moments = (self._ledger.wake_ms(), self._worker.wake_ms())
+        tasks = self._ledger.wake_ms() if self.hears_others else None
+        moments = (tasks, self._worker.wake_ms())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def advert(
@@ -172,7 +182,7 @@ class Agent:
         return peer in judges and wanted == delivered
 
     def _tick(self, turn: Turn) -> None:
-        for entry in self._ledger.pop_due(turn.now_ms):
+        for entry in self._ledger.pop_due(turn.now_ms) if self.hears_others else ():
             if entry.role == "poster":
                 self._poster.advance(turn, entry)
             else:

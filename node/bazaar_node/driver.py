@@ -68,6 +68,8 @@ class Driver:
         self._room = asyncio.Event()
         self._room.set()
         self._is_ticking = False
+        self.is_listening = False
+        """Whether what others say reaches us, so that their silence means something."""
         self._is_settled = asyncio.Event()
         self._is_settled.set()
         self._marks: dict[str, RelayMark] = {}
@@ -75,17 +77,22 @@ class Driver:
     async def load(self, reactor: Reactor) -> None:
         """Build the agent; to be called once, before anything else."""
         self.reactor = reactor
-        self.agent = await self._build()
+        await self._rebuild()
 
     def begin_ticking(self) -> None:
-        """Let deadlines pass from now on.
+        """Let deadlines pass, since the relays have told what we missed.
 
-        Before that the relays have to tell what we missed: a result that waits there must not be
-        taken for silence.
+        Before that, a result that waits there must not be taken for silence.
         """
+        self.is_listening = self.agent.hears_others = True
         if not self._is_ticking:
             self._is_ticking = True
             self._enqueue(Resumed())
+        self._wake.set()
+
+    def stop_listening(self) -> None:
+        """Judge no silence while no relay is there; our own leases run out all the same."""
+        self.is_listening = self.agent.hears_others = False
 
     def mark(self, address: str, mark: RelayMark) -> None:
         """Remember how far we are with a relay; it is written along with the next commit."""
@@ -211,6 +218,7 @@ class Driver:
     async def _rebuild(self) -> None:
         """Go back to what is durable, and take up what was under way."""
         self.agent = await self._build()
+        self.agent.hears_others = self.is_listening
         if self._is_ticking:
             self._enqueue(Resumed())
 

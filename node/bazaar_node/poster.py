@@ -52,6 +52,7 @@ class Poster:
     def __init__(self, ledger: Ledger, standing: Standing) -> None:
         self._ledger = ledger
         self._standing = standing
+        self.hears_others = True
         self.relays: tuple[AgentId, ...] = ()
         """The relays by which we can be reached, for the awards that say so."""
 
@@ -96,7 +97,8 @@ class Poster:
 
     def advance(self, turn: Turn, entry: Entry) -> None:
         """Let time pass for a task, and sign what is due if we are its sequencer."""
-        self._ledger.observe(turn, entry, None)
+        if self.hears_others:
+            self._ledger.observe(turn, entry, None)
         if not self._is_sequencer(turn, entry):
             return
         while (todo := due(entry.task, turn.now_ms)) is not None:
@@ -104,6 +106,8 @@ class Poster:
                 case AwardDue(bids, worker):
                     if not self._award(turn, entry, bids, worker):
                         return
+                case BreachDue() if not self.hears_others:
+                    return  # what we take for silence may wait at a relay
                 case BreachDue(deadline):
                     task = entry.task
                     assert task.accept is not None

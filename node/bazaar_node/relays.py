@@ -6,6 +6,7 @@ we do, give it what it lacks of that, subscribe from where we left off, and hand
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,7 @@ from bazaar_node.turn import Turn
 from bazaar_protocol import frames, letters, limits
 from bazaar_protocol.errors import (
     BadSignature,
+    Equivocation,
     LinkClosed,
     MalformedRecord,
     OldBackup,
@@ -32,11 +34,16 @@ from bazaar_protocol.errors import (
     Unreachable,
 )
 from bazaar_protocol.identity import AgentId, Keypair
-from bazaar_protocol.records import record_id, unseal
+from bazaar_protocol.log import detect_fork
+from bazaar_protocol.records import Record, record_id, unseal
 from bazaar_protocol.sealing import open_sealed
 
 PARCELS_PER_TURN: Final = 128
 RETRY_S: Final = 0.5
+MAIL_TRIES_MAX: Final = 20
+LETTERS_TRIED_AT_ONCE: Final = 16
+STRAGGLERS_S: Final = 15.0
+"""How long a relay that has not told all yet may hold up the passing of deadlines."""
 TIDY_EVERY_S: Final = 2.0
 ADVERT_PAUSE_S: Final = 0.3
 ADVERT_LIFETIME_MS: Final = 10 * limits.MINUTE_MS
@@ -64,6 +71,8 @@ class RelayClient:
         self._link = 0
         """Counts the links, since what an earlier one brought may still be under way."""
         self._newest: asyncio.Future[Turn] | None = None
+        self._refused: deque[tuple[Parcel, int]] = deque(maxlen=limits.LETTERS_PER_AGENT_MAX)
+        """Letters that the relay would not take, with how often they will have been tried."""
 
     def wake(self) -> None:
         """Look into the outbox again."""
@@ -100,7 +109,7 @@ class RelayClient:
             await asyncio.wait((self._newest,))
         self._read_up_to(link, cursor)
         self.is_caught_up = True
-        self._office.on_caught_up()
+        self._office.on_moved()
 
     async def on_letter(self, session: RelaySession, number: int, sealed: bytes) -> None:
         """Read a letter, and let the relay forget it once what it brought is durable."""
@@ -123,12 +132,15 @@ class RelayClient:
         """Wait for the session to dial again."""
         del session
         self.is_ready = self.is_caught_up = False
+        self._office.on_moved()
         log.info("relay lost", relay=self.address, reason=reason)
 
     async def publish_forever(self) -> None:
         """Hand over the outbox, in order, as often as it takes."""
         while True:
-            await self._has_parcels.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S if self._refused else None):
+                    await self._has_parcels.wait()
             self._has_parcels.clear()
             while self.is_ready:
                 parcels = await self._office.outbox.after(self.mark.acknowledged, PARCELS_PER_TURN)
@@ -136,22 +148,51 @@ class RelayClient:
                     break
                 try:
                     await self._hand_over(parcels)
-                except (LinkClosed, Unreachable, MalformedRecord):
+                except (LinkClosed, Unreachable):
                     break  # on_connected wakes us again
+                except (MalformedRecord, BadSignature) as error:
+                    self.session.drop(error)
+                    break
                 except Refused:
                     await asyncio.sleep(RETRY_S)
+            await self._mail_again()
 
     async def _hand_over(self, parcels: Sequence[Parcel]) -> None:
         """Send a run of records, or one letter, and take note of what the relay has."""
         for run in _runs(parcels):
             if run[0].to is not None:
-                await self.session.request(frames.Mail(0, run[0].to, run[0].raw))
+                await self._mail(run[0], tries=1)
             else:
                 statuses = await self.session.publish([parcel.raw for parcel in run])
                 for parcel, status in zip(run, statuses, strict=True):
                     await self._settle(parcel, status)
             acknowledged = run[-1].number
             self._keep(RelayMark(self.mark.store, self.mark.cursor, acknowledged))
+
+    async def _mail(self, letter: Parcel, tries: int) -> None:
+        """Hand over a letter; one that the relay refuses waits aside and holds nothing up.
+
+        An agent that never collects its letters has a full mailbox, and we cannot help that. What
+        is mailed can be had in another way: data directly, and a lease by the next heartbeat.
+        """
+        assert letter.to is not None
+        try:
+            await self.session.request(frames.Mail(0, letter.to, letter.raw))
+        except Refused as error:
+            if tries < MAIL_TRIES_MAX:
+                self._refused.append((letter, tries + 1))
+            else:
+                log.info("letter given up", relay=self.address, trouble=str(error))
+
+    async def _mail_again(self) -> None:
+        for _ in range(min(len(self._refused), LETTERS_TRIED_AT_ONCE)):
+            letter, tries = self._refused[0]
+            try:
+                await self._mail(letter, tries)
+            except (LinkClosed, Unreachable):
+                return
+            # Popped after the attempt, so that a lost link loses no letter.
+            self._refused.popleft()
 
     async def _settle(self, parcel: Parcel, status: str) -> None:
         prefix = status.partition(":")[0]
@@ -161,10 +202,7 @@ class RelayClient:
             case "gap":
                 await self._office.send_log(self.session)
             case "fork":
-                raise OldBackup(
-                    "a relay knows another record of ours at this place of our log: this store is "
-                    "an old copy, or two nodes run with one key"
-                )
+                await self._office.check_fork(self.session, unseal(parcel.raw))
             case _ if prefix in GONE_STATUSES:
                 await self._office.driver.tell(RefusedByRelay(unseal(parcel.raw), status))
             case _:  # rate-limited, storage: it may go through later
@@ -217,6 +255,7 @@ class RelayOffice:
         self.name = ""
         self._store = store
         self._advert_due = asyncio.Event()
+        self._moved = asyncio.Event()
         self._has_advertised = False
 
     async def run(self, addresses: Sequence[str]) -> None:
@@ -235,6 +274,7 @@ class RelayOffice:
                 self.clients[address] = client
                 tasks.create_task(client.session.run())
                 tasks.create_task(client.publish_forever())
+            tasks.create_task(self._listen())
             tasks.create_task(self._advertise())
             tasks.create_task(self._tidy())
 
@@ -267,8 +307,8 @@ class RelayOffice:
         ours = await self._store.head()
         if known is not None:
             head = unseal(known)
-            if head.author != self.keys.agent:
-                raise MalformedRecord("asked for our head, the relay sent another author's")
+            if head.author != self.keys.agent or not head.seq:
+                raise MalformedRecord("asked for the head of our log, the relay sent none of it")
             entries = await self._store.log(head.seq, 1)
             if head.seq > ours.seq or not entries or record_id(entries[0]) != head.id:
                 raise OldBackup(
@@ -278,6 +318,25 @@ class RelayOffice:
                     "begin with a new identity in another folder (bazaar init --home …)"
                 )
         await self.send_log(session, after=0 if known is None else unseal(known).seq)
+
+    async def check_fork(self, session: RelaySession, record: Record) -> None:
+        """Have a relay show what it knows in place of an entry of our log.
+
+        Raises:
+            OldBackup: We did sign something else for this place.
+            MalformedRecord: It cannot show that, so it is the relay that is wrong.
+
+        """
+        place = record.seq
+        for raw in await session.log(self.keys.agent, place, place) if place else ():
+            try:
+                detect_fork(record, unseal(raw))
+            except Equivocation as error:
+                raise OldBackup(
+                    f"relay {session.address} knows another entry {record.seq} of our log: this "
+                    "store is an old copy, or two nodes run with one key"
+                ) from error
+        raise MalformedRecord("the relay speaks of a fork in our log, and cannot show it")
 
     async def send_log(self, session: RelaySession, *, after: int | None = None) -> None:
         """Give a relay the entries of our log that it lacks."""
@@ -298,10 +357,33 @@ class RelayOffice:
         self.is_ready.set()
         self._advert_due.set()
 
-    def on_caught_up(self) -> None:
-        """Let deadlines pass, once every relay in reach has told all that it had for us."""
-        if all(client.is_caught_up for client in self.connected()):
+    def on_moved(self) -> None:
+        """Look again who tells us what: a relay was caught up with, or lost."""
+        self._moved.set()
+
+    async def _listen(self) -> None:
+        """Let deadlines pass while relays tell us what happens, and only then.
+
+        Each relay in reach may first tell all that it has for us; but one that never ends must
+        not keep us from trading through the others.
+        """
+        while True:
+            await self._until(lambda: any(client.is_caught_up for client in self.connected()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STRAGGLERS_S):
+                    await self._until(
+                        lambda: all(client.is_caught_up for client in self.connected())
+                    )
             self.driver.begin_ticking()
+            await self._until(
+                lambda: not any(client.is_caught_up for client in self.connected())
+            )
+            self.driver.stop_listening()
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self._moved.clear()
+            await self._moved.wait()
 
     async def _advertise(self) -> None:
         while True:
