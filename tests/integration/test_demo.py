@@ -16,6 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.xdist_group("heavy")
 
+README = Path(__file__).parents[2] / "README.md"
 DEMO_S_MAX = 100.0  # it takes a quarter of that, unless the machine is busy
 END_S_MAX = 2.0
 LINES = (
@@ -78,10 +79,20 @@ def test_the_demo_tells_what_happened_and_leaves_nothing_behind(tmp_path: Path) 
     assert seconds == sorted(seconds)
     assert seconds[-1] <= time.monotonic() - began
     assert "✓ epochs rise and never overlap: 1, 2" in out
-    assert "try next" in out
+    story, _, advice = out.partition("\n      \n")
+    assert "try next" in advice
+    block = re.search(r"^```text\n(.*?)\n```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert block
+    assert without_numbers(story) == without_numbers(block[1]), "the README shows the same"
     assert "\x1b" not in out, "no colour where there is no terminal"
     assert left_behind(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def without_numbers(text: str) -> list[str]:
+    """Return the lines of ``text`` without what differs from run to run."""
+    plain = re.sub(r"(?<=sha256:)[0-9a-f]+|(?<=bazaar audit )[0-9a-f]+|\d+", "#", text)
+    return [line.strip() for line in plain.splitlines()]
 
 
 def test_an_interrupted_demo_ends_all_it_started(tmp_path: Path) -> None:

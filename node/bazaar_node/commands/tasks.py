@@ -119,6 +119,8 @@ def fetch(
         raise ConfigError("with --json the result needs a file of its own: add -o FILE")
     with writing(to) as file:
         size = client.fetch(detail.id, file)
+    if to is None and sys.stdout.isatty():
+        output.say("")  # what a stranger wrote need not end with a line
     if common.json:
         output.emit({"task": detail.id, "file": str(to), "size": size})
     elif to is not None:
