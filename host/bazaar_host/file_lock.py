@@ -39,6 +39,21 @@ def hold(path: Path) -> Generator[None]:
         os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether a process holds the file at ``path``; False where nothing can be asked."""
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _holder(descriptor: int) -> str:
     pid = os.pread(descriptor, _PID_WIDTH, 0).strip()
     return f"process {pid.decode()}" if pid.isdigit() else "another process"

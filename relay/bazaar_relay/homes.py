@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import msgspec
 
-from bazaar_host import key_files
+from bazaar_host import file_lock, key_files
+from bazaar_host.key_files import Passphrase
 from bazaar_protocol import identity
 from bazaar_protocol.errors import ConfigError, NotRunning
 from bazaar_protocol.identity import Keypair, parse_agent
@@ -25,7 +26,7 @@ class Running(msgspec.Struct, frozen=True):
     """Where it serves HTTP; empty for nowhere."""
 
 
-def open_keys(home: Home) -> tuple[Keypair, bytes]:
+def open_keys(home: Home, passphrase: Passphrase) -> tuple[Keypair, bytes]:
     """Return the keys of a relay and the hash of its recovery key, making both on first use.
 
     Raises:
@@ -46,7 +47,7 @@ def open_keys(home: Home) -> tuple[Keypair, bytes]:
         recovery_agent = parse_agent(home.recovery_public_path.read_text().strip())
     except OSError as error:
         raise ConfigError(f"{home.folder}: {error.strerror or error}") from error
-    keys = key_files.read(home.key_path, key_files.from_terminal())
+    keys = key_files.read(home.key_path, passphrase)
     return keys, recovery_hash(recovery_agent)
 
 
@@ -80,7 +81,9 @@ def find_running(home: Home) -> Running:
     """
     try:
         running = msgspec.json.decode(home.running_path.read_bytes(), type=Running)
-        os.kill(running.pid, 0)  # asks whether the process is there, and does nothing to it
     except (OSError, msgspec.MsgspecError) as error:
         raise NotRunning(f"no relay is running in {home.folder}") from error
+    # What a killed relay left behind may name a process that is somebody else's by now.
+    if not file_lock.is_held(home.database_path):
+        raise NotRunning(f"no relay is running in {home.folder}")
     return running

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from bazaar_host.addresses import Address
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.clock import SteadyClock
+from bazaar_host.key_files import Passphrase
 from bazaar_host.links import RELAY_PROTOCOL
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
@@ -34,11 +36,16 @@ _NAME_BYTES = 32
 
 
 async def run_relay(
-    home: Path, settings: FileSettings, *, on_ready: Callable[[Sequence[str]], None]
+    home: Path,
+    settings: FileSettings,
+    *,
+    passphrase: Passphrase,
+    on_ready: Callable[[Sequence[str]], None],
 ) -> None:
     """Run the relay in ``home`` until SIGINT or SIGTERM.
 
-    ``on_ready`` is called once, with the addresses that it serves.
+    ``passphrase`` is asked if the key is locked. ``on_ready`` is called once, with the addresses
+    at which the relay can be dialed.
 
     Raises:
         LocalError: The relay cannot run.
@@ -46,7 +53,8 @@ async def run_relay(
     """
     stop = stop_on_signals()
     place = Home(home)
-    keys, recovery = homes.open_keys(place)
+    keys, recovery = homes.open_keys(place, passphrase)
+    settings.addresses(keys.agent, ())  # refuses what is wrong before anything is opened
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
             SqliteStore.open(place.database_path, name=os.urandom(_NAME_BYTES))
@@ -61,16 +69,26 @@ async def run_relay(
         transport = await stack.enter_async_context(
             Libp2pTransport.open(keys, settings.listen, [RELAY_PROTOCOL], service.on_link)
         )
-        service.addresses = transport.addresses
+        addresses = settings.addresses(keys.agent, transport.addresses)
+        service.addresses = addresses
+        if any(map(_is_everywhere, addresses)):
+            logger("relay").warning(
+                "nobody can dial the addresses that others are told; give --announce",
+                addresses=addresses,
+            )
         http = ""
         if (web_place := settings.http_place()) is not None:
             http = await stack.enter_async_context(open_web(service, web_place))
-        stack.enter_context(homes.announced(place, transport.addresses, http))
+        stack.enter_context(homes.announced(place, addresses, http))
         logger("relay").info("serving", addresses=transport.addresses, http=http)
-        on_ready(transport.addresses)
+        on_ready(addresses)
         await stop.wait()
         logger("relay").info("stopping")
         await service.drain()  # before the links close
+
+
+def _is_everywhere(address: str) -> bool:
+    return Address.parse(address).host in {"0.0.0.0", "::"}  # noqa: S104 -- it is looked for
 
 
 async def fetch_information(address: str) -> bytes:

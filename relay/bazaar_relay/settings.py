@@ -5,8 +5,8 @@ over ``./bazaar.toml``, that over the one in the relay's home, and that over the
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -17,7 +17,7 @@ from bazaar_host.addresses import Address
 from bazaar_host.settings import FILE_NAME, Loaded, setting
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
-from bazaar_protocol.identity import parse_agent
+from bazaar_protocol.identity import AgentId, parse_agent
 from bazaar_relay.admission import Policy
 from bazaar_relay.information import About
 
@@ -40,6 +40,9 @@ class FileSettings:
     listen: list[str] = setting(
         ["/ip4/127.0.0.1/tcp/4001"],
         "Where nodes dial; port 0 means any. /ip4/0.0.0.0/tcp/4001 serves everyone.",
+    )
+    announce: list[str] = setting(
+        [], "The addresses to tell others, if they differ from where the relay listens."
     )
     http: str = setting(
         OFF, "HOST:PORT for the information document, health and metrics over HTTP; or off."
@@ -72,6 +75,21 @@ class FileSettings:
         """Return what the relay says about itself."""
         return About(self.name, self.description, self.contact)
 
+    def addresses(self, relay: AgentId, listening: Sequence[str]) -> list[str]:
+        """Return the addresses to tell others, each with the relay's identity.
+
+        Raises:
+            ConfigError: One of them is said to be another peer's.
+
+        """
+        told: list[str] = []
+        for text in self.announce or listening:
+            address = Address.parse(text)
+            if address.peer not in (None, relay):
+                raise ConfigError(f"--announce names another peer: {text}")
+            told.append(str(replace(address, peer=relay)))
+        return told
+
     def http_place(self) -> tuple[str, int] | None:
         """Return where to serve HTTP, if anywhere.
 
@@ -95,7 +113,7 @@ class FileSettings:
         """
         if not self.listen:
             raise ConfigError("a relay listens somewhere: give --listen")
-        for address in self.listen:
+        for address in (*self.listen, *self.announce):
             Address.parse(address)
         self.policy()
         self.http_place()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from bazaar_host.database import Database, Synchronous
+from bazaar_host.logs import logger
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
@@ -224,6 +225,10 @@ class SqliteStore:
             for piece in await asyncio.to_thread(pieces, overlay.older, upto=overlay.frozen):
                 await self._database.transaction(piece)
             overlay.drop()
+        except StorageError as error:
+            # Nobody waits for it, until what is new has no room left; then commits fail as well.
+            logger("store").error("indexing failed", reason=str(error))
+            raise
         finally:
             self._merge = None
 

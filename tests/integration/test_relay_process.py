@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -14,10 +15,11 @@ import pytest
 from tests.market_records import Trader
 from tests.relay_client import Client
 
-from bazaar_host import clock
+from bazaar_host import clock, key_files
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL
 from bazaar_protocol.errors import LinkClosed
+from bazaar_protocol.identity import Keypair, to_peer_id
 
 
 @dataclass
@@ -112,3 +114,35 @@ async def test_two_relays_do_not_share_a_store(tmp_path: Path) -> None:
         code, _, err = await run("up", "--home", str(tmp_path), "--listen", "/ip4/127.0.0.1/tcp/0")
     assert code == 1, err
     assert "in use" in err
+
+
+@pytest.mark.xdist_group("heavy")
+async def test_a_locked_key_opens_by_a_file_and_others_are_told_what_was_announced(
+    tmp_path: Path,
+) -> None:
+    home, secret = tmp_path / "relay", tmp_path / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_text("open sesame\n")
+    async with relay_up(home) as relay:
+        await relay.stop(signal.SIGKILL)
+    # What a killed relay leaves behind names a process that is another one by now.
+    left = json.loads((home / "running.json").read_bytes()) | {"pid": os.getpid()}
+    (home / "running.json").write_text(json.dumps(left))
+    code, _, err = await run("stats", "--home", str(home), "--json")
+    assert (code, "no relay is running" in err) == (3, True), err
+    keys = key_files.read(home / "relay.key", key_files.from_terminal())
+    (home / "relay.key").unlink()
+    key_files.write(home / "relay.key", keys, b"open sesame")
+    locked = ("--passphrase-file", str(secret))
+    told = f"/dns/relay.example/tcp/4001/p2p/{to_peer_id(keys.agent)}"
+    async with relay_up(home, *locked, "--announce", "/dns/relay.example/tcp/4001") as relay:
+        assert relay.addresses == [told]
+        code, out, _ = await run("info", "--home", str(home), *locked, "--json")
+        assert (code, json.loads(out)["addresses"]) == (0, [told])
+    other = f"/ip4/192.0.2.1/tcp/1/p2p/{to_peer_id(Keypair.from_name('other').agent)}"
+    code, _, err = await run("up", "--home", str(home), *locked, "--announce", other)
+    assert (code, "names another peer" in err) == (2, True), err
+    modes = {path.name: path.stat().st_mode & 0o077 for path in [home, *home.iterdir()]}
+    secrets = {"relay", "relay.key", "recovery.key", "relay.sqlite3", "relay.sqlite3.lock"}
+    assert secrets <= modes.keys()
+    assert {modes[name] for name in secrets} == {0}

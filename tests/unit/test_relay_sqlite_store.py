@@ -8,12 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.relay_records import AGENTS, NAME, decline, log_of, post
 
 from bazaar_host.database import Database
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.log import Head
-from bazaar_relay import merging
+from bazaar_relay import merging, overlay
 from bazaar_relay.index import Index
 from bazaar_relay.sqlite_schema import MIGRATIONS
 from bazaar_relay.sqlite_store import SqliteStore
@@ -146,6 +147,33 @@ async def test_a_merge_that_fails_loses_nothing_and_is_done_again(path: Path) ->
         await check_all_there(store)
         await store.merge()
         await check_all_there(store)
+
+
+async def test_an_audience_comes_back_in_order_across_merges(path: Path) -> None:
+    wanted = decline(1)
+    async with SqliteStore.open(path, name=NAME) as store:
+        await store.commit(Batch([NewRecord(wanted, (DAVE, ALICE))]))
+        await store.merge()
+        await store.commit(Batch(routes=[(wanted.id, CAROL)]))
+        assert await store.audience(wanted.id) == [DAVE, ALICE, CAROL]
+        await store.merge()
+        await store.commit(Batch(routes=[(wanted.id, BOB)]))
+        assert await store.audience(wanted.id) == [DAVE, ALICE, CAROL, BOB]
+        assert await store.audience(decline(2).id) == []
+
+
+async def test_a_merge_that_nobody_waits_for_says_why_it_failed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlay, "_RECORDS_MAX", 2)
+    with capture_logs() as said:
+        async with SqliteStore.open(path, name=NAME) as store:
+            await store._database.transaction(
+                lambda db: db.execute("ALTER TABLE by_seq RENAME TO elsewhere").fetchone()
+            )
+            await store.commit(Batch([NewRecord(record, ()) for record in LOG]))
+    assert said[0]["event"] == "indexing failed"
+    assert "by_seq" in said[0]["reason"]
 
 
 async def test_start_up_reads_only_what_is_not_merged(path: Path) -> None:

@@ -276,18 +276,6 @@ async def test_a_route_is_found_by_its_addressee_alone(opener: Opener) -> None:
     assert len(await store.unexpired("post", now_ms=0, after=0, limit=9)) == 1
 
 
-async def test_an_audience_comes_back_in_order_across_merges(opener: Opener) -> None:
-    wanted = decline(1)
-    await opener.store.commit(new(wanted, to=(DAVE, ALICE)))
-    await opener.merge()
-    await opener.store.commit(Batch(routes=[(wanted.id, CAROL)]))
-    assert await opener.store.audience(wanted.id) == [DAVE, ALICE, CAROL]
-    await opener.merge()
-    await opener.store.commit(Batch(routes=[(wanted.id, BOB)]))
-    assert await opener.store.audience(wanted.id) == [DAVE, ALICE, CAROL, BOB]
-    assert await opener.store.audience(decline(2).id) == []
-
-
 async def test_a_route_in_the_batch_of_its_record_and_one_of_nothing(store: Store) -> None:
     task = post(AGENTS[0], "text")
     routes = [(task.id, CAROL), (task.id, BOB), (RecordId(bytes(32)), BOB)]

@@ -4,9 +4,12 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from bazaar_host.key_files import Passphrase
 
 
 @Parameter(name="*")
@@ -34,6 +37,20 @@ class Common:
         import platformdirs
 
         return platformdirs.user_data_path("bazaar") / "relay"
+
+
+PassphraseFile: TypeAlias = Annotated[
+    Path | None,
+    Parameter(help="File with the key's passphrase, readable by you alone; else it is asked for."),
+]
+
+
+def passphrase_of(file: Path | None) -> "Passphrase":
+    """Return where the passphrase of a locked key comes from."""
+    # Imported here, since most commands need no key.
+    from bazaar_host import key_files
+
+    return key_files.from_terminal() if file is None else key_files.from_file(file)
 
 
 NO_OPTIONS: Final = Common()

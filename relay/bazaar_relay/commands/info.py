@@ -2,17 +2,23 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 from bazaar_protocol.untrusted import clean
-from bazaar_relay.commands.common import NO_OPTIONS, Common, emit
+from bazaar_relay.commands.common import NO_OPTIONS, Common, PassphraseFile, emit, passphrase_of
 
 _VALUE_CHARS_MAX = 500
 
 
-def info(address: str | None = None, *, common: Common = NO_OPTIONS) -> int:
+def info(
+    address: str | None = None,
+    *,
+    passphrase_file: PassphraseFile = None,
+    common: Common = NO_OPTIONS,
+) -> int:
     """Show the information document of a relay: the one at ADDRESS, or the one in --home."""
     # What the relay answers is a stranger's, but it was checked for its length.
-    content = json.loads(_document(address, common))
+    content = json.loads(_document(address, passphrase_file, common))
     if common.json:
         emit(content)
         return 0
@@ -22,23 +28,23 @@ def info(address: str | None = None, *, common: Common = NO_OPTIONS) -> int:
     return 0
 
 
-def _document(address: str | None, common: Common) -> bytes:
+def _document(address: str | None, passphrase_file: Path | None, common: Common) -> bytes:
     # Imported here: each needs more than a short command should load for the other.
     if address is not None:
         from bazaar_relay.process import fetch_information
 
         return asyncio.run(fetch_information(address))
-    return _own_document(common)
+    return _own_document(passphrase_file, common)
 
 
-def _own_document(common: Common) -> bytes:
+def _own_document(passphrase_file: Path | None, common: Common) -> bytes:
     from bazaar_host import key_files
     from bazaar_protocol.errors import NotRunning
     from bazaar_relay import homes, information, settings
 
     home = settings.Home(common.folder)
     values = settings.load(common.folder, flags={}).values
-    keys = key_files.read(home.key_path, key_files.from_terminal())
+    keys = key_files.read(home.key_path, passphrase_of(passphrase_file))
     try:
         addresses = homes.find_running(home).addresses
     except NotRunning:
