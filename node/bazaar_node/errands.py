@@ -177,8 +177,11 @@ class Errands:
 
     async def _learn(self, task: RecordId, award: Record) -> None:
         for client in self._office.connected():
-            for raw in await client.session.task(task):
-                record = unseal(raw)
+            try:
+                records = [unseal(raw) for raw in await client.session.task(task)]
+            except RemoteError:  # then another relay may know it
+                continue
+            for record in records:
                 if record.id == task:
                     await self._tell(Learnt(record, award))
                     return
@@ -187,16 +190,16 @@ class Errands:
         body = post.body
         assert isinstance(body, Post)
         given = body.input
-        if given.data is not None:
-            await self._blobs.put(given.data)
-        elif not self._blobs.has(given.hash):
-            try:
+        try:
+            if given.data is not None:
+                await self._blobs.put(given.data)
+            elif not self._blobs.has(given.hash):
                 await self._obtain(
                     Wanted(post.author, body.addresses, task, given.hash, given.size)
                 )
-            except RemoteError as error:
-                await self._tell(WorkFailed(task, epoch, f"no input: {error}"))
-                return
+        except BazaarError as error:  # without room for it, too, nobody is to wait for us
+            await self._tell(WorkFailed(task, epoch, f"no input: {error}"))
+            return
         await self._tell(InputReady(task, epoch))
 
     async def _work(self, action: StartWork) -> None:

@@ -16,7 +16,7 @@ from bazaar_node.events import Offer, StartWork, WorkDone, WorkFailed, WorkProgr
 from bazaar_node.programs import run_program
 from bazaar_node.schemas import SchemaChecker
 from bazaar_protocol import limits
-from bazaar_protocol.errors import BazaarError, MalformedRecord, SchemaMismatch
+from bazaar_protocol.errors import BazaarError, MalformedRecord, SchemaMismatch, TooLarge
 from bazaar_protocol.identity import to_did
 from bazaar_protocol.kinds import Post
 from bazaar_protocol.records import Record, RecordId
@@ -110,9 +110,12 @@ class Workshop:
         """Keep a result, and return the event that delivers it.
 
         Raises:
+            TooLarge: No result may be so large.
             StorageError: There is no room for it.
 
         """
+        if len(data) > limits.RESULT_BYTES_MAX:
+            raise TooLarge(f"{len(data)} bytes exceed the limit of {limits.RESULT_BYTES_MAX}")
         digest = await self.blobs.put(data)
         mailed = data if len(data) <= limits.MAILED_BYTES_MAX else None
         return WorkDone(task, epoch, digest, len(data), media_type, mailed)
@@ -187,14 +190,16 @@ class Workshop:
             _report=lambda percent, note: self._progress(action, percent, note),
         )
         try:
-            result = await handler(task)
+            return _as_bytes(await handler(task))
         except BazaarError:
             raise
-        except Exception as error:
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise  # the lease is lost, or the node stops
+            raise MalformedRecord("the function was cancelled from within") from None
+        except (Exception, SystemExit) as error:  # a task's code must not end the node
             raise MalformedRecord(f"{type(error).__name__}: {error}") from error
-        if isinstance(result, bytes):
-            return result
-        return result.encode() if isinstance(result, str) else msgspec.json.encode(result)
 
     async def _wait_for_agent(self, action: StartWork) -> None:
         waiting = self._waiting[action.task] = Waiting(action)
@@ -213,10 +218,17 @@ class Workshop:
             raise SchemaMismatch("", f"the input: {error}") from error
 
     def _progress(self, action: StartWork, percent: int | None, note: str) -> None:
-        self._driver.hint(WorkProgressed(action.task, action.epoch, percent, note))
+        whole = None if percent is None else round(percent)  # functions say 33.3 as well
+        self._driver.hint(WorkProgressed(action.task, action.epoch, whole, str(note)))
 
     def _folder_of(self, action: StartWork) -> Path:
         return self.folder / f"{action.task.hex()}-{action.epoch}"
+
+
+def _as_bytes(result: object) -> bytes:
+    if isinstance(result, bytes):
+        return result
+    return result.encode() if isinstance(result, str) else msgspec.json.encode(result)
 
 
 def _write_input(folder: Path, data: bytes) -> None:
