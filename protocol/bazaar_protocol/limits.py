@@ -145,4 +145,6 @@ RECORDS_PER_JOB_MAX: Final = 256
 REPLAY_PAGE: Final = 256
 FEED_BYTES_MAX: Final = MIB  # events that wait for the end of a replay
 HELLO_TIMEOUT_S: Final = 10.0
+LINK_SILENT_S_MAX: Final = 300.0  # nodes ping far more often
+LINKS_PER_AGENT_MAX: Final = 16
 RELAY_STOP_S: Final = 1.0

@@ -64,6 +64,7 @@ def _limitation(policy: Policy) -> dict[str, int]:
         "records_per_frame": limits.RECORDS_PER_FRAME_MAX,
         "records_per_s": policy.records_per_s,
         "bytes_per_s": policy.bytes_per_s,
+        "links_per_agent": limits.LINKS_PER_AGENT_MAX,
         "writes_per_link": limits.WRITES_PER_LINK_MAX,
         "filters_per_subscription": limits.FILTERS_PER_SUBSCRIPTION_MAX,
         "values_per_filter": limits.VALUES_PER_FILTER_MAX,

@@ -6,7 +6,7 @@ machine is the same, and so are its effects for the same events: nothing depends
 
 from typing import Final, assert_never
 
-from bazaar_protocol import frames
+from bazaar_protocol import frames, limits
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Advert, Proof
 from bazaar_protocol.records import RecordId
@@ -39,7 +39,7 @@ from bazaar_relay.pipeline import Pipeline
 from bazaar_relay.state import Entropy, RelayState
 from bazaar_relay.store import Kept, Stored
 from bazaar_relay.subscriptions import Subscriptions
-from bazaar_relay.tasks import fold, may_go_on
+from bazaar_relay.tasks import fold
 from bazaar_relay.timers import Timer
 
 _ADVERTS_PER_RECORD: Final = 16
@@ -143,7 +143,7 @@ class RelayMachine:
 
     def _resume(self, resumed: Resumed, now_ms: int) -> None:
         task = fold(resumed.records, self._state.me, now_ms)
-        if task is None or task.state in TERMINAL or not may_go_on(task.post, now_ms):
+        if task is None or task.state in TERMINAL:
             return
         if now_ms < task.expires_ms:
             offered = resumed.offered
@@ -156,7 +156,12 @@ class RelayMachine:
 
     def _connect(self, connection: ConnectionId, peer: AgentId) -> None:
         self._peers[connection] = peer
-        self._connections.setdefault(peer, {})[connection] = None
+        links = self._connections.setdefault(peer, {})
+        links[connection] = None
+        if len(links) > limits.LINKS_PER_AGENT_MAX:
+            # The oldest of those not told to go yet: it may be one whose other end is long gone.
+            oldest = list(links)[-limits.LINKS_PER_AGENT_MAX - 1]
+            self._do(Drop(oldest, "rate-limited", "you have opened newer links"))
         if peer in self._state.admission.policy.blocked:
             self._do(Drop(connection, "blocked", "this relay does not serve you"))
 

@@ -1,6 +1,6 @@
 """Answers out of the store: what the machine has to know, and what nodes ask for."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import StorageError
@@ -40,11 +40,10 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
     """
     heads = await store.heads([relay])
     adverts = [known(raw) for raw in await _unexpired(store, "advert", now_ms)]
-    posts = [known(raw) for raw in await _unexpired(store, "post", now_ms)]
     tasks = [
         Resumed(await _task(store, post.id), await store.audience(post.id))
-        for post in posts
-        if may_go_on(post, now_ms)
+        async for post in _posts(store, now_ms)
+        if may_go_on(post, relay, now_ms)
     ]
     proofs = [known(raw) for raw in await _unexpired(store, "proof", now_ms)]
     head = heads.get(relay, Head.empty())
@@ -115,6 +114,15 @@ async def _task(store: Store, task: RecordId) -> list[Record]:
         stored += page
         if len(page) < _PAGE:
             return [known(one.raw) for one in stored]
+        after = page[-1].cursor
+
+
+async def _posts(store: Store, now_ms: int) -> AsyncGenerator[Record]:
+    # Page by page, since most of them are over, and kept for many days.
+    after = 0
+    while page := await store.unexpired("post", now_ms=now_ms, after=after, limit=_PAGE):
+        for stored in page:
+            yield known(stored.raw)
         after = page[-1].cursor
 
 

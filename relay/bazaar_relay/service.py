@@ -185,19 +185,24 @@ class RelayService:
 
     async def _serve(self, connection: Connection) -> None:
         """Take what one node sends, until its link ends."""
+        reason = "a link begins with hello"
         try:
             async with asyncio.timeout(limits.HELLO_TIMEOUT_S) as deadline:
                 while not connection.is_failed:
-                    for body in await connection.link.receive():
-                        deadline.reschedule(None)
+                    bodies = await connection.link.receive()
+                    reason = "nothing came for too long"
+                    deadline.reschedule(None)
+                    for body in bodies:
                         await self._take(connection, body)
+                    silent_until_s = asyncio.get_running_loop().time() + limits.LINK_SILENT_S_MAX
+                    deadline.reschedule(silent_until_s)
         except LinkClosed:
             pass
         except RemoteError as error:
             self.counters.bad_frames.inc()
             connection.fail(error.code, str(error))
         except TimeoutError:
-            connection.fail("timeout", "a link begins with hello")
+            connection.fail("timeout", reason)
         finally:
             self._end(connection)
 

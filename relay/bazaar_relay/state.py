@@ -126,6 +126,7 @@ class RelayState:
                 answered.no_tasks[task_id] = None
             elif self.tasks.get(task_id) is None:
                 self.tasks.put(task_id, task)
+                self.mailboxes.meet(task)
                 self.set_timer(task, now_ms)
         for entry in read.entries:
             answered.entries[entry] = done.entries.get(entry)

@@ -32,10 +32,15 @@ def fold(records: Sequence[Record], relay: AgentId, now_ms: int) -> Task | None:
     return _begin_deadlines_anew(task, now_ms)
 
 
-def may_go_on(record: Record, now_ms: int) -> bool:
-    """Tell whether a task can still be anything but over, by the longest that each step takes."""
+def may_go_on(record: Record, relay: AgentId, now_ms: int) -> bool:
+    """Tell whether a relay may still have to act for a task, by the longest that each step takes.
+
+    A post that nobody can take any more is of no concern to who does not sequence it.
+    """
     assert isinstance(record.body, Post)
     terms = record.body
+    if terms.sequencer != relay:
+        return record.time_ms + terms.expires_in_ms > now_ms
     attempt_ms = terms.lease.schedule_to_start_ms + terms.lease.start_to_close_ms
     lifetime_ms = terms.expires_in_ms + terms.lease.attempts_max * attempt_ms
     return record.time_ms + lifetime_ms + terms.acceptance.verdict_within_ms > now_ms

@@ -7,6 +7,7 @@ from tests.relay_driver import RELAY, Driver
 from bazaar_protocol import frames, kinds, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
+from bazaar_relay import reading
 from bazaar_relay.admission import Policy
 from bazaar_relay.events import ConnectionId, Deliver, Drop
 
@@ -278,3 +279,16 @@ async def test_strangers_leave_room_for_the_letters_of_who_trades(
     await again.join(bo, strangers[5])
     assert await mails(again, strangers[5], ada, 1) == 0
     assert await mails(again, bo, ada, 99) == limits.LETTERS_PER_SENDER_MAX
+
+
+async def test_a_start_reads_only_tasks_that_it_may_have_to_act_for(
+    driver: Driver, ada: Trader
+) -> None:
+    await driver.join(ada)
+    over, sequenced = ada.post(), ada.claim_post(RELAY.agent)
+    await driver.publish(ada, over, sequenced)
+    later_ms = driver.now_ms + 60_001
+    recent = Trader.named("bo", driver.now_ms + 60_000).post()
+    await driver.publish(ada, recent)
+    started = await reading.start(driver.store, RELAY.agent, later_ms)
+    assert [one.records[0] for one in started.tasks] == [sequenced, recent]

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
 from tests.market_records import NOW_MS, Trader
 from tests.relay_client import Client
 
 from bazaar_host.links import RELAY_PROTOCOL, Link
 from bazaar_host.memory import MemoryNetwork
-from bazaar_protocol import frames
+from bazaar_protocol import frames, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.records import Record
@@ -164,3 +165,26 @@ async def test_a_cursor_ahead_of_the_machine_is_not_one_of_another_store() -> No
             feed.start(tasks)
             await client.next(frames.CaughtUp)
             assert len(client.drain()) == expected
+
+
+async def test_links_that_fell_silent_and_too_many_of_one_agent_are_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, relay, node = MemoryNetwork(), Keypair.from_name("relay"), Keypair.from_name("ada")
+    async with (
+        RelayService.open(relay, MemoryStore(bytes(32))) as service,
+        network.open(relay, ["/memory/r"], [RELAY_PROTOCOL], service.on_link) as listening,
+        network.open(node, [], [RELAY_PROTOCOL], lambda _: None) as dialing,
+    ):
+        clients = [
+            Client(await dialing.dial(None, listening.addresses, RELAY_PROTOCOL))
+            for _ in range(limits.LINKS_PER_AGENT_MAX + 2)
+        ]
+        for client in clients[2:]:
+            await client.hello()
+        assert [(await one.next(frames.Error)).code for one in clients[:2]] == ["rate-limited"] * 2
+        monkeypatch.setattr(limits, "LINK_SILENT_S_MAX", 0.1)
+        await clients[-1].ask(frames.Ping)
+        assert (await clients[-1].next(frames.Error)).code == "timeout"
+        monkeypatch.undo()
+        await clients[2].ask(frames.Ping)
