@@ -1,5 +1,6 @@
 """What a relay counts about itself."""
 
+from collections import Counter
 from typing import Final
 
 from bazaar_host.metrics import Metrics
@@ -32,9 +33,9 @@ class Counters:
 
     def count_statuses(self, statuses: tuple[str, ...]) -> None:
         """Count the answer to one ``Publish``."""
-        for status in statuses:
+        for status, times in Counter(statuses).items():  # a frame has few different ones
             word = status.partition(":")[0]
-            self._records.labels(word if word in _STATUSES else "other").inc()
+            self._records.labels(word if word in _STATUSES else "other").inc(times)
 
     def show_sizes(self, sizes: dict[str, int]) -> None:
         """Say how much is held of what."""

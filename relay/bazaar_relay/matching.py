@@ -35,16 +35,9 @@ EVERYTHING: Final = b""
 # A longer prefix is walked by its beginning and checked record by record: else one advert of many
 # long names would fill the index with more bytes than it has itself.
 _LEVELS_INDEXED: Final = 4
-_ABOUT_A_TASK: Final = (
-    Heartbeat,
-    Bid,
-    Award,
-    Accept,
-    Deliver,
-    Verdict,
-    Decline,
-    Breach,
-    Withdraw,
+# Types looked up, and not instances asked: this is done several times for every record.
+_ABOUT_A_TASK: Final[frozenset[type]] = frozenset(
+    {Heartbeat, Bid, Award, Accept, Deliver, Verdict, Decline, Breach, Withdraw}
 )
 
 
@@ -71,8 +64,9 @@ def matches_route(wanted: Filter, record: Record, agent: AgentId) -> bool:
 def task_of(record: Record) -> RecordId | None:
     """Return the task that ``record`` is about; a post is about itself."""
     body = record.body
-    if isinstance(body, _ABOUT_A_TASK):
-        return RecordId(body.task)
+    if type(body) in _ABOUT_A_TASK:
+        task: bytes = getattr(body, "task")  # noqa: B009 - the checkers do not know the type here
+        return RecordId(task)
     return record.id if isinstance(body, Post) else None
 
 
