@@ -53,7 +53,7 @@ async def run(bench: Bench) -> list[Row]:
 
 
 async def _compare(bench: Bench, kind: str, open_place: Open) -> list[Row]:
-    total = bench.count(16_384, 1_024)
+    total = bench.count(8_192, 1_024)
     async with open_place(bench.folder / kind) as place:
         load = Load(place, total)
         cases: dict[str, Case] = {VERIFY: load.verify}

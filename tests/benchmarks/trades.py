@@ -40,7 +40,7 @@ async def run(bench: Bench) -> list[Row]:
         trade = await _Trade.open(bench, stack)
         cases: dict[str, Case] = {"verify": signatures(0, 1, bench.count(5_000, 500))}
         for count in AT_A_TIME:
-            trades = bench.count(40 * count, 2 * count)
+            trades = bench.count(40 if count == 1 else 20 * count, 2 * count)
             cases[f"relay {count}"] = trade.case("relay", count, trades)
             cases[f"self {count}"] = trade.case("self", count, trades)
         cases["delay"] = lambda: trade.delay(bench.count(40, 3))
