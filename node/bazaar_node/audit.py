@@ -12,6 +12,7 @@ from bazaar_protocol.errors import (
     BazaarError,
     Equivocation,
     IllegalTransition,
+    MalformedRecord,
     RemoteError,
     StaleEpoch,
 )
@@ -74,16 +75,17 @@ async def audit_task(
     records = [row.record for row in rows if row.record is not None]
     if not _check_signatures(audit, records):
         return audit.report()
-    _check_fold(audit, rows)
+    folded = _check_fold(audit, task, rows)
+    if folded is None:
+        return audit.report()
     for record in records:
         if isinstance(record.body, Award):
             _check_award(audit, record, records, openings)
-    folded = [row.record for row in rows if row.is_folded and row.record is not None]
-    logged = [record for record in folded if record.seq]
+    taken = [row.record for row in rows if row.is_folded and row.record is not None]
+    logged = [record for record in taken if record.seq]
     for author in dict.fromkeys(record.author for record in logged):
         entries = [record for record in logged if record.author == author]
-        for source, fetch_log in logs.items():
-            await _check_log(audit, author, entries, (source, fetch_log))
+        await _check_author(audit, folded, entries, logs)
     return audit.report()
 
 
@@ -123,7 +125,8 @@ def _check_signatures(audit: Audit, records: Sequence[Record]) -> bool:
     return True
 
 
-def _check_fold(audit: Audit, rows: Sequence[Row]) -> None:
+def _check_fold(audit: Audit, id_: RecordId, rows: Sequence[Row]) -> Task | None:
+    """Replay the task; return it as it stands then, or None when that fails."""
     task: Task | None = None
     epochs: list[int] = []
     for row in rows:
@@ -131,25 +134,28 @@ def _check_fold(audit: Audit, rows: Sequence[Row]) -> None:
             continue
         try:
             if task is None:
-                assert row.record is not None
+                if row.record is None or row.record.id != id_:
+                    audit.check("its history does not begin with its post", ok=False)
+                    return None
                 task = open_task(row.record, row.at_ms)
                 continue
             before = task
             task = step(task, row.record if row.record is not None else Elapsed(), row.at_ms)
-        except (IllegalTransition, StaleEpoch) as error:
+        except (IllegalTransition, StaleEpoch, MalformedRecord) as error:
             audit.check(f"{row.what}: {error}", ok=False)
-            return
+            return None
         if task.epoch != before.epoch:
             epochs.append(task.epoch)
             if before.state in LIVE and row.what == "award" and before.state != "awarded":
                 audit.check(f"epoch {task.epoch} began while {before.epoch} was live", ok=False)
     if task is None:
         audit.check("nothing is known of it", ok=False)
-        return
+        return None
     is_rising = all(one < other for one, other in pairwise(epochs))
     shown = ", ".join(map(str, epochs)) or "none"
     audit.check(f"epochs rise and never overlap: {shown}", ok=is_rising)
     audit.check(f"replayed from its records it is {task.state}")
+    return task
 
 
 def _check_award(
@@ -159,21 +165,24 @@ def _check_award(
     assert isinstance(body, Award)
     assert isinstance(post, Post)
     if not body.considered:
+        if post.mode == "auction":
+            audit.check(f"award of epoch {body.epoch}: it names no bids considered", ok=False)
         return
     bids = {bid.id: bid for bid in records if isinstance(bid.body, Bid)}
     offers: list[Offer] = []
     for weighed in body.considered:
         bid = bids.get(RecordId(weighed.bid))
-        if bid is None or not isinstance(bid.body, Bid):
-            audit.check(f"award of epoch {body.epoch}: a bid it names is not known", ok=False)
-            return
-        terms = _terms(bid, openings)
-        if terms is None:
-            audit.check(f"award of epoch {body.epoch}: bids are sealed, only its sequencer can say")
+        terms = None if bid is None else _terms(bid, openings)
+        if bid is None or terms is None:  # a bidder is told neither of the others nor their terms
+            is_ours = record.author == audit.ours
+            shown = f"award of epoch {body.epoch}: only its sequencer knows all bids"
+            audit.check(shown, ok=not is_ours)
             return
         offers.append(Offer(bid.id, bid.author, terms, weighed.standing))
     best = award.choose(post.rule, post.price, offers)
-    ok = best is not None and best.bid == body.bid and best.worker == body.worker
+    ok = best is not None and (best.bid, best.worker) == (body.bid, body.worker)
+    if ok and best is not None and post.mode == "auction":
+        ok = body.price == best.terms.price
     shown = f"award of epoch {body.epoch}: the rule picks the same of {len(offers)} bids"
     audit.check(shown, ok=ok)
 
@@ -193,24 +202,52 @@ def _terms(bid: Record, openings: Openings) -> BidTerms | None:
     return terms
 
 
-async def _check_log(
-    audit: Audit, author: AgentId, entries: Sequence[Record], source: tuple[str, FetchLog]
+async def _check_author(
+    audit: Audit, task: Task, entries: Sequence[Record], logs: Mapping[str, FetchLog]
 ) -> None:
-    name, fetch_log = source
+    """Compare what we hold of one author with that author's log, as each source has it."""
+    author = entries[0].author
     who = to_did(author)
-    try:
-        log = {entry.seq: entry for entry in await _whole_log(author, fetch_log)}
-    except RemoteError as error:
-        audit.check(f"{name}, log of {who}: {error}", ok=False)
-        return
-    audit.signatures += -(-len(log) // limits.RECORDS_PER_FRAME_MAX)
-    missing = [entry.seq for entry in entries if log.get(entry.seq) != entry]
-    if missing and author == audit.ours and min(missing) > max(log, default=0):
-        audit.check(f"{name}, log of {who}: {len(log)} entries linked, {missing} on their way")
-    elif missing:
-        audit.check(f"{name}, log of {who}: lacks what we hold at {missing}", ok=False)
-    else:
-        audit.check(f"{name}, log of {who}: {len(log)} entries linked, ours among them")
+    unconfirmed = {entry.seq for entry in entries}
+    longest = 0
+    for name, fetch_log in logs.items():
+        try:
+            log = {entry.seq: entry for entry in await _whole_log(author, fetch_log)}
+        except RemoteError as error:
+            audit.check(f"{name}, log of {who}: {error}", ok=False)
+            continue
+        audit.signatures += -(-len(log) // limits.RECORDS_PER_FRAME_MAX)
+        longest = max(longest, *log, 0)
+        found = {entry.seq for entry in entries if log.get(entry.seq) == entry}
+        unconfirmed -= found
+        shown = f"{name}, log of {who}: {len(log)} entries linked"
+        audit.check(f"{shown}, {len(found)} of our {len(entries)} among them")
+        for entry in entries:
+            if log.get(entry.seq, entry) != entry:
+                audit.check(f"{name}, log of {who}: entry {entry.seq} differs", ok=False)
+        _check_withheld(audit, task, entries, [log[seq] for seq in sorted(log)])
+    if unconfirmed and author == audit.ours and min(unconfirmed) > longest:
+        audit.check(f"log of {who}: {sorted(unconfirmed)} are on their way")
+    elif unconfirmed and logs:
+        missing = sorted(unconfirmed)
+        audit.check(f"log of {who}: nobody else has what we hold at {missing}", ok=False)
+
+
+def _check_withheld(
+    audit: Audit, task: Task, entries: Sequence[Record], log: Sequence[Record]
+) -> None:
+    """Find what a log says about the task, what would matter, and what our store lacks."""
+    known = {entry.id for entry in entries}
+    for entry in log:
+        if entry.id in known or getattr(entry.body, "task", None) != task.id:
+            continue
+        try:
+            changes = step(task, entry, task.opened_ms) is not task
+        except (IllegalTransition, StaleEpoch):
+            changes = False
+        if changes:
+            where = f"entry {entry.seq} of {to_did(entry.author)}"
+            audit.check(f"{where}, a {entry.kind}, is not in our store", ok=False)
 
 
 async def _whole_log(author: AgentId, fetch_log: FetchLog) -> list[Record]:
