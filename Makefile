@@ -17,7 +17,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo check format lint types test bench interop clean
+.PHONY: help setup demo check format lint types test bench fuzz interop clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ test: $(READY)  ## Run the tests (PYTEST_ARGS and ARGS go to pytest)
 
 bench: $(READY)  ## Measure speed, each figure beside its limit (ARGS go to the program)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+fuzz: $(READY)  ## Send a million mutated frames and records to a relay and nodes that live
+	@echo "== fuzz: strangers against live processes (BAZAAR_FUZZ_INPUTS, BAZAAR_FUZZ_SEED)"
+	@BAZAAR_FUZZ_INPUTS=$${BAZAAR_FUZZ_INPUTS:-1000000} \
+	  $(BIN)/python -m pytest tests/integration/test_strangers.py -k mutated $(ARGS)
 
 interop: $(READY)  ## Trade records with a js-libp2p client (needs node and npm)
 	@echo "== interop: a js-libp2p client publishes a record and reads it back"
