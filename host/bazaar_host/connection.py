@@ -237,5 +237,7 @@ def explain(error: BaseException) -> str:
     causes = [str(error) or type(error).__name__]
     while (cause := error.__cause__) is not None:
         error = cause
+        while isinstance(error, BaseExceptionGroup):  # says nothing that its members do not
+            error = error.exceptions[0]
         causes.append(str(error) or type(error).__name__)
     return ": ".join(causes)

@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError
 from bazaar_node import api_errors, outcomes
 from bazaar_node.api_errors import ErrorAnswer, ErrorBody
 from bazaar_node.command_line import make_app
-from bazaar_protocol.errors import BazaarError, ConfigError
+from bazaar_protocol.errors import BazaarError, ConfigError, NotRunning
 from bazaar_protocol.untrusted import clean
 
 _HELP: Final = frozenset({"--help", "-h"})
@@ -75,6 +75,8 @@ def _complaint(app: App, arguments: Sequence[str], error: BazaarError) -> ErrorB
     if error.code == ConfigError.code and arguments[0] in app:
         # Most often an option was wrong, and of which command is known only here.
         return msgspec.structs.replace(complaint, next=f"bazaar {arguments[0]} --help")
+    if error.code == NotRunning.code and arguments[0] == "relay":
+        return msgspec.structs.replace(complaint, next="bazaar relay up")
     return complaint
 
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 from bazaar_host.links import Link, Transport
+from bazaar_host.logs import logger
 from bazaar_node.relay_link import Answer, News, Pending, RelayLink, Request, Timing
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import (
@@ -29,6 +30,8 @@ from bazaar_protocol.framing import pack
 SOFTWARE: Final = "bazaar"
 _FRAME_OVERHEAD_BYTES: Final = 64
 _RECORD_OVERHEAD_BYTES: Final = 5
+
+log = logger(__name__)
 
 
 class SessionListener(Protocol):
@@ -121,7 +124,7 @@ class RelaySession:
             try:
                 await self._connect_and_serve()
             except RemoteError as error:
-                self.last_failure = str(error)
+                self._note(str(error).removeprefix(f"{self.address}: "))
                 self.malformed_count += isinstance(error, MalformedRecord)
             # A relay that welcomes us and hangs up at once must not be dialed ten times a second.
             if loop.time() - started_at > self._timing.backoff_s_max:
@@ -233,6 +236,11 @@ class RelaySession:
         started_at = loop.time()
         await self.request(frames.Ping(0))
         return loop.time() - started_at
+
+    def _note(self, failure: str) -> None:
+        if failure != self.last_failure:  # once, and not with each of its repetitions
+            log.warning("relay not reached", relay=self.address, trouble=failure)
+        self.last_failure = failure
 
     def _connected(self) -> RelayLink:
         if self._relay is None:

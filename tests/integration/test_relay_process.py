@@ -130,6 +130,8 @@ async def test_a_locked_key_opens_by_a_file_and_others_are_told_what_was_announc
     (home / "running.json").write_text(json.dumps(left))
     code, _, err = await run("stats", "--home", str(home), "--json")
     assert (code, "no relay is running" in err) == (3, True), err
+    code, _, err = await run("stats", "--home", str(home))
+    assert (code, err.splitlines()[-1]) == (3, "next: bazaar relay up")
     keys = key_files.read(home / "relay.key", key_files.from_terminal())
     (home / "relay.key").unlink()
     key_files.write(home / "relay.key", keys, b"open sesame")
@@ -146,3 +148,19 @@ async def test_a_locked_key_opens_by_a_file_and_others_are_told_what_was_announc
     secrets = {"relay", "relay.key", "recovery.key", "relay.sqlite3", "relay.sqlite3.lock"}
     assert secrets <= modes.keys()
     assert {modes[name] for name in secrets} == {0}
+
+
+async def test_the_help_says_what_each_command_does() -> None:
+    code, out, _ = await run("--help")
+    assert code == 0
+    for words in ("Run the relay until Ctrl-C", "Show the counters", "Check the settings"):
+        assert words in out
+
+
+async def test_an_address_where_nobody_listens_is_refused_with_the_cause(tmp_path: Path) -> None:
+    async with relay_up(tmp_path) as relay:
+        await relay.stop(signal.SIGTERM)
+    code, _, err = await run("info", relay.addresses[0])
+    assert code == 75
+    assert "Connection refused" in err
+    assert "sub-exception" not in err

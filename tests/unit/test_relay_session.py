@@ -363,6 +363,7 @@ async def test_attempts_grow_rarer_and_are_spread() -> None:
                 await session.run()
     gaps = [later - earlier for earlier, later in pairwise(dialed)]
     assert "nobody listens there" in session.last_failure
+    assert ADDRESS not in session.last_failure, "whoever shows it says of which relay it is"
     assert 5 <= len(dialed) <= 13
     assert gaps[0] < 0.04 < max(gaps)
     assert ear.said.empty()

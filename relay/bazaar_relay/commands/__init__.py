@@ -1,6 +1,15 @@
-"""``bazaar relay``: run a relay, or look after one."""
+"""``bazaar relay``: run a relay, or look after one.
+
+Its commands are imported together, so that its help can say what each does; none of them imports
+libp2p before it is called.
+"""
 
 from cyclopts import App
+
+from bazaar_relay.commands.check_config import check_config
+from bazaar_relay.commands.info import info
+from bazaar_relay.commands.stats import stats
+from bazaar_relay.commands.up import up
 
 app = App(
     name="relay",
@@ -8,18 +17,15 @@ app = App(
     help_epilogue="Example: bazaar relay up --listen /ip4/127.0.0.1/tcp/4001",
     result_action="return_value",
 )
-_HERE = "bazaar_relay.commands."
+app.command(up, "up", help_epilogue="Example: bazaar relay up --listen /ip4/0.0.0.0/tcp/4001")
 app.command(
-    _HERE + "up:up", "up", help_epilogue="Example: bazaar relay up --listen /ip4/0.0.0.0/tcp/4001"
-)
-app.command(
-    _HERE + "info:info",
+    info,
     "info",
     help_epilogue="Example: bazaar relay info /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW...",
 )
-app.command(_HERE + "stats:stats", "stats", help_epilogue="Example: bazaar relay stats --json")
+app.command(stats, "stats", help_epilogue="Example: bazaar relay stats --json")
 app.command(
-    _HERE + "check_config:check_config",
+    check_config,
     "check-config",
     help_epilogue="Example: bazaar relay check-config --home ./my-relay",
 )
