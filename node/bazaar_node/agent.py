@@ -154,13 +154,20 @@ class Agent:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def advert(
-        self, *, name: str, relays: tuple[str, ...], expires_in_ms: int, now_ms: int
-    ) -> Record:
-        """Sign what we offer now. The time is its version, so a later one always replaces it."""
+        self, *, name: str, relays: tuple[str, ...], expires_in_ms: int, now_ms: int,
+        offers: Mapping[str, Offer] | None = None,
+    ) -> Record:  # fmt: skip
+        """Sign what we offer now. The time is its version, so a later one always replaces it.
+
+        Raises:
+            MalformedRecord: The offers are too many or too large for an advert, or one is none.
+
+        """
+        shown = self.offers if offers is None else offers
         body = Advert(
             version=now_ms,
             name=name,
-            capabilities=tuple(_capability(offer) for offer in self.offers.values()),
+            capabilities=tuple(_capability(offer) for offer in shown.values()),
             relays=relays,
             addresses=self.addresses,
             slots=self.slots,

@@ -100,6 +100,7 @@ async def open_node(
             workshop.handlers.update(handlers or {})
             errands = Errands(driver, office, store, workshop)
             await driver.load(errands)
+            office.check_offers(driver.agent.offers)
             await stack.enter_async_context(errands.serving())
             background = await stack.enter_async_context(_background())
             background.start(driver.run())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 from bazaar_host.metrics import Metrics
 from bazaar_node import views
@@ -74,6 +75,8 @@ class Desk:
         self._workshop = parts.workshop
         self._addresses = parts.addresses
         self._started_ms = started_ms
+        # A lock lives as long as somebody posts under its key.
+        self._posting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def ready(self) -> None:
         """Wait until a relay has confirmed that our store is no old copy."""
@@ -111,9 +114,16 @@ class Desk:
     async def post(self, request: PostRequest) -> TaskView:
         """Post a task."""
         await self._be_ready()
-        known = await self._store.by_idempotency_key(request.idempotency_key)
-        if known is not None:
-            return await self._view(await self._entry(known))
+        key = request.idempotency_key
+        if not key:
+            return await self._post(request)
+        async with self._posting.setdefault(key, asyncio.Lock()):
+            known = await self._store.by_idempotency_key(key)
+            if known is not None:
+                return await self._view(await self._entry(known))
+            return await self._post(request)
+
+    async def _post(self, request: PostRequest) -> TaskView:
         relay = next((client.agent for client in self._office.connected()), None)
         body = draft_post(
             request,
@@ -190,6 +200,7 @@ class Desk:
         offer = draft_offer(request)
         for schema in filter(None, (offer.input_schema, offer.output_schema)):
             await self._workshop.schemas.check_schema(schema)
+        self._office.check_offers(self._driver.agent.offers | {offer.capability: offer})
         await self._store.put_offer(offer)
         self._put(offer)
         return views.offer_view(offer)

@@ -7,7 +7,7 @@ we do, give it what it lacks of that, subscribe from where we left off, and hand
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -16,7 +16,7 @@ from bazaar_host.addresses import Address
 from bazaar_host.links import Transport
 from bazaar_host.logs import logger
 from bazaar_node.driver import Driver
-from bazaar_node.events import Arrived, KeepData, LetterArrived, RefusedByRelay
+from bazaar_node.events import Arrived, KeepData, LetterArrived, Offer, RefusedByRelay
 from bazaar_node.outbox import Outbox
 from bazaar_node.relay_session import RelaySession
 from bazaar_node.store import NodeStore, Parcel, RelayMark
@@ -24,6 +24,7 @@ from bazaar_node.turn import Turn
 from bazaar_protocol import frames, letters, limits
 from bazaar_protocol.errors import (
     BadSignature,
+    ConfigError,
     Equivocation,
     LinkClosed,
     MalformedRecord,
@@ -375,9 +376,7 @@ class RelayOffice:
                         lambda: all(client.is_caught_up for client in self.connected())
                     )
             self.driver.begin_ticking()
-            await self._until(
-                lambda: not any(client.is_caught_up for client in self.connected())
-            )
+            await self._until(lambda: not any(client.is_caught_up for client in self.connected()))
             self.driver.stop_listening()
 
     async def _until(self, is_so: Callable[[], bool]) -> None:
@@ -395,12 +394,33 @@ class RelayOffice:
             if self.driver.agent.offers or self._has_advertised:
                 await self._publish_advert()
 
-    async def _publish_advert(self) -> None:
-        now_ms = self.driver.clock.now_ms()
-        relays = tuple(self.clients)[: limits.ADDRESSES_MAX]
-        advert = self.driver.agent.advert(
-            name=self.name, relays=relays, expires_in_ms=ADVERT_LIFETIME_MS, now_ms=now_ms
+    def check_offers(self, offers: Mapping[str, Offer]) -> None:
+        """Check that an advert can carry these offers.
+
+        Raises:
+            ConfigError: They are too many or too large together, or one is malformed.
+
+        """
+        try:
+            self._advert(offers)
+        except MalformedRecord as error:
+            raise ConfigError(f"no advert can carry these offers: {error}") from error
+
+    def _advert(self, offers: Mapping[str, Offer]) -> Record:
+        return self.driver.agent.advert(
+            name=self.name,
+            relays=tuple(self.clients)[: limits.ADDRESSES_MAX],
+            expires_in_ms=ADVERT_LIFETIME_MS,
+            now_ms=self.driver.clock.now_ms(),
+            offers=offers,
         )
+
+    async def _publish_advert(self) -> None:
+        try:
+            advert = self._advert(self.driver.agent.offers)
+        except MalformedRecord as error:  # what is left of an older version, say
+            log.warning("nothing is advertised", trouble=str(error))
+            return
         self._has_advertised = True
         for client in self.connected():
             try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from tests import market as markets
 from tests.market import Market
 
-from bazaar_node.audit import audit_task
+from bazaar_node.audit import FetchLog, audit_task
 from bazaar_node.events import (
     Began,
     Cancelled,
@@ -62,7 +62,7 @@ async def audited(
     whole = {other.keys.agent: other.log for other in market.traders.values()}
     sources = {"relay": whole} if relays is None else relays
 
-    def source(logs: Logs):  # type: ignore[no-untyped-def]
+    def source(logs: Logs) -> FetchLog:
         async def fetch(author: AgentId, first: int, last: int) -> list[bytes]:
             return [record.raw for record in logs.get(author, ())[first - 1 : last]]
 

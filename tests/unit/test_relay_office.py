@@ -70,6 +70,10 @@ class Scene:
                     subscription = request
         return wire, subscription
 
+    async def listens(self, *, is_listening: bool = True) -> None:
+        while self.driver.is_listening is not is_listening:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
     async def head(self) -> Record:
         head = await self.store.head()
         return unseal((await self.store.log(head.seq, 1))[0])
@@ -181,8 +185,7 @@ async def test_a_relay_that_never_says_it_told_all_does_not_stop_the_clock(
     wire, number = await scene.subscribed(scene.relay)
     await scene.subscribed(scene.other)  # and then it says nothing
     await wire.say(frames.CaughtUp(number, 0))
-    while not scene.driver.is_listening:
-        await asyncio.sleep(0.01)
+    await scene.listens()
 
 
 async def test_silence_is_not_judged_while_no_relay_is_there(scene: Scene) -> None:
@@ -190,15 +193,12 @@ async def test_silence_is_not_judged_while_no_relay_is_there(scene: Scene) -> No
     other, other_number = await scene.subscribed(scene.other)
     await wire.say(frames.CaughtUp(number, 0))
     await other.say(frames.CaughtUp(other_number, 0))
-    while not scene.driver.is_listening:
-        await asyncio.sleep(0.01)
+    await scene.listens()
     wire.link.close()
     other.link.close()
-    while scene.driver.is_listening:
-        await asyncio.sleep(0.01)
+    await scene.listens(is_listening=False)
 
 
 async def direct_post() -> Asked:
     request = PostRequest(capability="a.b", worker=EVE.agent.hex())
     return Asked(draft_post(request, poster=NODE.agent, relay=None, addresses=(), nonce="1"))
-
