@@ -91,6 +91,10 @@ async def test_news_that_come_during_a_replay_are_sent_once_and_after_it() -> No
         feed.deliver(first)
         feed.deliver(await keep(ada.intake(3)))
         assert (await client.event()).cursor == 4
+        # One commit of which the replay has sent a part already.
+        later = await keep(ada.intake(4))
+        feed.deliver(News.of([Stored(4, b""), Stored(5, later.events[0][1])], {}))
+        assert (await client.event()).cursor == 5
 
 
 async def test_links_take_turns_whatever_one_of_them_has_in_store() -> None:
