@@ -292,9 +292,7 @@ class Worker:
         ours = (bid.record for bid in task.bids if bid.record.author == turn.pen.agent)
         return any(bid.id not in task.spent for bid in ours)
 
-    def _objection_to_award(
-        self, entry: Entry, body: Award, offer: Offer
-    ) -> DeclineReason | None:
+    def _objection_to_award(self, entry: Entry, body: Award, offer: Offer) -> DeclineReason | None:
         task = entry.task
         if body.terms != terms_hash(task.id, body.bid, body.price, body.lease):
             return "policy"

@@ -38,7 +38,9 @@ async def test_more_offers_than_one_advert_can_carry_are_refused(pair: Pair) -> 
     for number in range(3):
         await pair.bo.offer(OfferRequest(capability=f"big.{number}", input_schema=schema))
     with pytest.raises(ConfigError):
-        await pair.bo.offer(OfferRequest(capability="big.3", input_schema=schema))
+        await pair.bo.offer(
+            OfferRequest(capability="big.3", input_schema=schema, output_schema=schema)
+        )
     await still_trades(pair)
 
 

@@ -126,7 +126,7 @@ def test_an_accept_that_came_before_its_award_counts_when_it_comes_again() -> No
     task = market.tell("ada", Asked(body)).begun()
     post = market.task("ada", task).post
     given = relay.say(award.draft(post, bo.agent, epoch=1, price=50))
-    answer = Accept(task, link_to(given), 1, given.body.terms, 1, b"")  # type: ignore[union-attr]
+    answer = Accept(task, link_to(given), 1, given.body.terms, 1, b"")  # type: ignore[union-attr, arg-type]
     accept = bo.say(answer)
     for record in (accept, given, accept):
         market.tell("ada", Arrived(record))

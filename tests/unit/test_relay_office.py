@@ -68,6 +68,8 @@ class Scene:
                     await wire.say(frames.Published(request, ("accepted",) * len(records)))
                 case frames.Subscribe(request):
                     subscription = request
+                case _:
+                    pass
         return wire, subscription
 
     async def listens(self, *, is_listening: bool = True) -> None:
@@ -80,7 +82,7 @@ class Scene:
 
 
 async def any_frame(wire: Wire) -> frames.Frame:
-    return await wire.take(object)  # type: ignore[type-var]
+    return await wire.take(object)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -135,6 +137,8 @@ async def test_a_fork_that_a_relay_cannot_show_ends_the_link_and_not_the_node(
             case frames.GetLog(request):
                 await wire.say(frames.Segment(request, (), 0, False))
                 shown = True
+            case _:
+                pass
     await scene.subscribed(scene.relay)
     assert not scene.running.done()
 
@@ -157,6 +161,8 @@ async def test_a_fork_that_a_relay_can_show_ends_the_node(scene: Scene) -> None:
             case frames.GetLog(request):
                 await wire.say(frames.Segment(request, (ours.raw,), 0, False))
                 break
+            case _:
+                pass
     with pytest.raises(BaseExceptionGroup) as caught:
         await scene.running
     assert caught.group_contains(OldBackup)
@@ -176,6 +182,8 @@ async def test_a_full_mailbox_does_not_hold_up_the_records_behind(scene: Scene) 
             case frames.Publish(request, records):
                 kinds += [unseal(raw).kind for raw in records]
                 await wire.say(frames.Published(request, ("accepted",) * len(records)))
+            case _:
+                pass
 
 
 async def test_a_relay_that_never_says_it_told_all_does_not_stop_the_clock(

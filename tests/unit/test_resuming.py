@@ -41,9 +41,7 @@ class Dispatched:
 
 def direct_post(poster: Trader, worker: AgentId) -> Record:
     request = PostRequest(capability=CAPABILITY, worker=worker.hex(), price_max=50)
-    return poster.say(
-        draft_post(request, poster=poster.agent, relay=None, addresses=(), nonce="1")
-    )
+    return poster.say(draft_post(request, poster=poster.agent, relay=None, addresses=(), nonce="1"))
 
 
 def award_to(poster: Trader, post: Record, worker: AgentId) -> Record:
