@@ -27,6 +27,7 @@ from bazaar_protocol.frames import Filter
 
 MANY: Final = 100
 KIND: Final = "intake"
+NOBODY: Final = bytes(32)
 RAW: Final = "plain TCP writer"
 _MS: Final = 1_000
 
@@ -102,8 +103,9 @@ class _Fanout:
         clients = await place.clients(readers + 1)
         fanout = cls(place, clients, records)
         await clients[0].publish(fanout._author.genesis())
+        newest = await clients[0].subscribe(Filter(authors=(NOBODY,)))
         for client in clients[1:]:
-            await client.subscribe(Filter(kinds=(KIND,)))
+            await client.subscribe(Filter(kinds=(KIND,)), since=newest)
         return fanout
 
     def close(self) -> None:
