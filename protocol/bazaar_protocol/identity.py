@@ -5,6 +5,7 @@ as a libp2p peer id is ``12D3KooW…`` (libp2p peer-ids specification, identity 
 authenticated libp2p connection is an authenticated agent.
 """
 
+from functools import lru_cache
 from typing import Final, NewType, Self
 
 import base58
@@ -22,6 +23,7 @@ _MULTICODEC_ED25519: Final = b"\xed\x01"
 _PEER_ID_PREFIX: Final = bytes.fromhex("002408011220")
 _DID_PREFIX: Final = "did:key:z"
 _TEXT_CHARS_MAX: Final = 128
+_NAMES_KEPT: Final = 4_096  # base58 is slow, and the same few agents are shown again and again
 
 
 class Keypair:
@@ -73,6 +75,7 @@ def verify(author: bytes, domain: bytes, message: bytes, signature: bytes) -> No
         raise BadSignature(f"not signed by {author.hex()[:12]}") from error
 
 
+@lru_cache(_NAMES_KEPT)
 def to_did(agent: AgentId) -> str:
     """Return the ``did:key`` of ``agent``."""
     return _DID_PREFIX + base58.b58encode(_MULTICODEC_ED25519 + agent).decode("ascii")
