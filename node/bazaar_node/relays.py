@@ -46,6 +46,8 @@ LETTERS_TRIED_AT_ONCE: Final = 16
 STRAGGLERS_S: Final = 15.0
 """How long a relay that has not told all yet may hold up the passing of deadlines."""
 TIDY_EVERY_S: Final = 2.0
+OUTBOX_KEPT_MAX: Final = 16_384
+"""How much of what some relay has is kept for those that lag behind."""
 ADVERT_PAUSE_S: Final = 0.3
 ADVERT_LIFETIME_MS: Final = 10 * limits.MINUTE_MS
 ADVERT_EVERY_S: Final = 240.0
@@ -119,11 +121,15 @@ class RelayClient:
             letter = letters.decode_letter(content)
             try:
                 turn = await self._office.driver.ask(LetterArrived(sender, letter))
+            except StorageError as error:  # the relay still has it
+                raise LinkClosed(_OUR_STORE.format(error)) from error
+            try:
                 for action in turn.actions:
                     if isinstance(action, KeepData):
                         await self._office.keep(action)
-            except StorageError as error:  # the relay still has it
-                raise LinkClosed(_OUR_STORE.format(error)) from error
+            except StorageError as error:  # it waits at the relay, and holds up nothing else
+                log.warning("no room for a letter", relay=self.address, trouble=str(error))
+                return
         await session.request(frames.Collect(0, (number,)))
 
     async def on_lagged(self, session: RelaySession, cursor: int) -> None:
@@ -434,9 +440,10 @@ class RelayOffice:
             await asyncio.sleep(TIDY_EVERY_S)
             try:
                 await self.driver.flush()
-                await self.outbox.drop(
-                    min((client.mark.acknowledged for client in self.clients.values()), default=0)
-                )
+                reached = [client.mark.acknowledged for client in self.clients.values()]
+                if reached:
+                    # A relay that is gone gets our log when it is back, and the newest of the rest.
+                    await self.outbox.drop(max(min(reached), max(reached) - OUTBOX_KEPT_MAX))
             except StorageError as error:  # nothing is lost: it is done again
                 log.warning("cannot tidy up", trouble=str(error))
 

@@ -13,18 +13,20 @@ from bazaar_host.memory import MemoryNetwork
 from bazaar_node.agent import Agent
 from bazaar_node.drafts import draft_post
 from bazaar_node.driver import Driver
-from bazaar_node.events import Action, Asked, Logged, Outgoing
+from bazaar_node.events import Action, Asked, KeepData, Logged, Outgoing
 from bazaar_node.relays import RelayOffice
 from bazaar_node.service import PostRequest
 from bazaar_node.store import NodeStore, Parcel
 from bazaar_node.turn import Pen
-from bazaar_protocol import frames
-from bazaar_protocol.errors import OldBackup
+from bazaar_protocol import frames, letters
+from bazaar_protocol.errors import OldBackup, StorageFull
 from bazaar_protocol.identity import Keypair, to_peer_id
 from bazaar_protocol.kinds import Accept, Advert, Link
 from bazaar_protocol.records import Record, seal, unseal
+from bazaar_protocol.sealing import seal_to
 
 EVE = Keypair.from_name("eve")
+ADVERT = Advert(1, "", (), (), (), 1, 0, 1)
 OTHER = Keypair.from_name("other relay")
 HERE, THERE = "/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2"
 ADDRESS = f"{HERE}/p2p/{to_peer_id(RELAY.agent)}"
@@ -115,7 +117,7 @@ async def scene(tmp_path: Path) -> AsyncGenerator[Scene]:
 
 
 async def test_a_head_that_is_in_no_log_ends_the_link_and_not_the_node(scene: Scene) -> None:
-    advert = seal(NODE, Advert(1, "", (), (), (), 1, 0, 1), time_ms=1)
+    advert = seal(NODE, ADVERT, time_ms=1)
     await scene.connected(scene.relay, head=advert)
     await scene.subscribed(scene.relay)  # it dials again
     assert not scene.running.done()
@@ -210,3 +212,55 @@ async def test_silence_is_not_judged_while_no_relay_is_there(scene: Scene) -> No
 async def direct_post() -> Asked:
     request = PostRequest(capability="a.b", worker=EVE.agent.hex())
     return Asked(draft_post(request, poster=NODE.agent, relay=None, addresses=(), nonce="1"))
+
+
+async def test_a_relay_that_is_gone_for_long_does_not_fill_the_disk(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bazaar_node.relays.TIDY_EVERY_S", 0.01)
+    monkeypatch.setattr("bazaar_node.relays.OUTBOX_KEPT_MAX", 5)
+    wire, _ = await scene.subscribed(scene.relay)
+    records = [Outgoing(seal(NODE, ADVERT, time_ms=number).raw, None) for number in range(20)]
+    newest = await scene.store.write(records)
+    scene.office.dispatch(
+        [Parcel(newest - 19 + number, one.raw, None) for number, one in enumerate(records)]
+    )
+    published = 0
+    while published < 20:
+        match await any_frame(wire):
+            case frames.Publish(request, raws):
+                published += len(raws)
+                await wire.say(frames.Published(request, ("accepted",) * len(raws)))
+            case _:
+                pass
+    while await scene.store.waiting(0) > 5:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert len(await scene.store.parcels(0, 20)) == 5  # for the other relay
+
+
+async def test_a_letter_without_room_for_it_stays_at_the_relay_and_the_link_stays_up(
+    scene: Scene,
+) -> None:
+    async def keep(action: KeepData) -> None:
+        raise StorageFull("no room")
+
+    scene.office.keep = keep
+    wire, _ = await scene.subscribed(scene.relay)
+    request = PostRequest(capability="a.b", worker=EVE.agent.hex())
+    body = draft_post(request, poster=NODE.agent, relay=None, addresses=(), nonce="1")
+    task = (await scene.driver.ask(Asked(body))).begun()
+    letter = letters.encode_letter(letters.TaskResult(task, 1, b"x"))
+    sealed = seal_to(NODE.agent, EVE, letter, entropy=bytes(range(32)))
+    other = seal_to(NODE.agent, EVE, b"nonsense", entropy=bytes(range(1, 33)))
+    await wire.say(frames.Letter(1, sealed), frames.Letter(2, other))
+    collected: list[int] = []
+    while not collected:
+        match await any_frame(wire):
+            case frames.Publish(number, raws):
+                await wire.say(frames.Published(number, ("accepted",) * len(raws)))
+            case frames.Collect(number, those):
+                collected += those
+                await wire.say(frames.Collected(number))
+            case _:
+                pass
+    assert collected == [2]
