@@ -6,9 +6,9 @@ from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
-from bazaar_protocol.records import Record, RecordId, parse
+from bazaar_protocol.records import Record, RecordId
 from bazaar_relay.events import Read, ReadDone, ReadFailed, Resumed, Serve, Started
-from bazaar_relay.store import Store, Stored
+from bazaar_relay.store import Store, Stored, read_record
 from bazaar_relay.tasks import may_go_on
 from bazaar_relay.works import storage_error
 
@@ -24,7 +24,7 @@ async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
         entries: dict[tuple[AgentId, int], Record] = {}
         for author, seq in wanted.entries:
             for raw in await store.log(author, first=seq, last=seq, limit=1):
-                entries[author, seq] = known(raw)
+                entries[author, seq] = read_record(raw)
         letters = {agent: await store.senders(agent) for agent in wanted.letters}
     except StorageError as error:
         return ReadFailed(wanted.work, str(error))
@@ -39,13 +39,13 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
 
     """
     heads = await store.heads([relay])
-    adverts = [known(raw) for raw in await _unexpired(store, "advert", now_ms)]
+    adverts = [read_record(raw) for raw in await _unexpired(store, "advert", now_ms)]
     tasks = [
         Resumed(await _task(store, post.id), await store.audience(post.id))
         async for post in _posts(store, now_ms)
         if may_go_on(post, relay, now_ms)
     ]
-    proofs = [known(raw) for raw in await _unexpired(store, "proof", now_ms)]
+    proofs = [read_record(raw) for raw in await _unexpired(store, "proof", now_ms)]
     head = heads.get(relay, Head.empty())
     return Started(head, await store.cursor(), adverts, tasks, proofs)
 
@@ -63,12 +63,6 @@ async def answer(store: Store, wanted: Serve) -> frames.FromRelay:
                 return await _task_page(store, frame)
     except StorageError as error:
         return storage_error(frame.request, str(error))
-
-
-def known(raw: bytes) -> Record:
-    """Read a record that was verified before it was stored."""
-    record, _, _ = parse(raw)
-    return record
 
 
 async def _head(store: Store, wanted: frames.GetHead) -> frames.Segment:
@@ -113,7 +107,7 @@ async def _task(store: Store, task: RecordId) -> list[Record]:
         page = await store.task(task, after=after, limit=_PAGE)
         stored += page
         if len(page) < _PAGE:
-            return [known(one.raw) for one in stored]
+            return [read_record(one.raw) for one in stored]
         after = page[-1].cursor
 
 
@@ -122,7 +116,7 @@ async def _posts(store: Store, now_ms: int) -> AsyncGenerator[Record]:
     after = 0
     while page := await store.unexpired("post", now_ms=now_ms, after=after, limit=_PAGE):
         for stored in page:
-            yield known(stored.raw)
+            yield read_record(stored.raw)
         after = page[-1].cursor
 
 

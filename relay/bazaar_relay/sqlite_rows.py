@@ -4,14 +4,14 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bazaar_protocol import limits, records
+from bazaar_protocol import limits
 from bazaar_protocol.identity import AGENT_ID_BYTES, AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
 from bazaar_relay import postings
 from bazaar_relay.index import Entry
 from bazaar_relay.matching import EVERYTHING, kind_key, route_key
-from bazaar_relay.store import Stored
+from bazaar_relay.store import Stored, read_record
 
 _WALK_EVERYTHING: Final = """
     SELECT cursor FROM record
@@ -157,11 +157,6 @@ class Rows:
     def _one(self, statement: str, *values: bytes | int) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(statement, values).fetchone()
         return row
-
-
-def read_record(raw: bytes) -> Record:
-    """Return the record that was verified before it was kept."""
-    return records.parse(raw)[0]
 
 
 def split_audience(raw: bytes) -> tuple[AgentId, ...]:

@@ -13,8 +13,8 @@ from bazaar_relay.bulk_insert import insert
 from bazaar_relay.index import Entry, Index
 from bazaar_relay.matching import keys_of, keys_of_route
 from bazaar_relay.planning import Plan, plan
-from bazaar_relay.sqlite_rows import Rows, read_record, split_audience
-from bazaar_relay.store import FORGOTTEN_MAX, Batch
+from bazaar_relay.sqlite_rows import Rows, split_audience
+from bazaar_relay.store import FORGOTTEN_MAX, Batch, read_record
 
 _ADD_RECORD: Final = "INSERT INTO record"
 _SET_HEAD: Final = "INSERT OR REPLACE INTO head"

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bazaar_protocol.errors import RemoteError, StorageError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
-from bazaar_protocol.records import Record, RecordId
+from bazaar_protocol.records import Record, RecordId, parse
 
 FORGOTTEN_MAX: Final = 500
 """How many records, and how many letters, ``forget`` deletes at a time."""
@@ -143,3 +144,18 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what was begun."""
         ...
+
+
+def read_record(raw: bytes) -> Record:
+    """Return a record that was verified before it was kept.
+
+    Raises:
+        StorageError: It is no longer what it was.
+
+    """
+    try:
+        return parse(raw)[0]
+    except RemoteError as error:
+        raise StorageError(
+            f"a record in the store is damaged ({error}); restore the store from a backup"
+        ) from error

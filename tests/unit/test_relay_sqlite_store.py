@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.relay_records import AGENTS, NAME, decline, log_of, post
 
 from bazaar_host.database import Database
+from bazaar_protocol.errors import StorageError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.log import Head
 from bazaar_relay import merging, overlay
@@ -233,3 +234,19 @@ async def test_a_newer_file_is_left_alone(path: Path) -> None:
 
 def test_an_empty_index_merges_in_two_pieces() -> None:
     assert len(merging.pieces(Index(), upto=0)) == 2
+
+
+async def test_a_damaged_record_is_the_stores_fault_and_no_strangers(path: Path) -> None:
+    async with SqliteStore.open(path, name=NAME) as store:
+        await fill(store)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE record SET raw = x'00' WHERE cursor = 1")
+        db.commit()
+    async with SqliteStore.open(path, name=NAME) as store:
+        with pytest.raises(StorageError, match="damaged"):
+            await store.scan([Filter(tasks=(TASK.id,), kinds=("post",))], after=0, limit=9)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE store SET merged = 0, merging = 0")
+        db.commit()
+    with pytest.raises(StorageError, match="damaged"):
+        await SqliteStore.open(path, name=NAME).__aenter__()
