@@ -18,7 +18,8 @@ from bazaar_node.driver import Driver
 from bazaar_node.errands import Errands
 from bazaar_node.events import Asked, Cancelled, Judged, Offer, WorkProgressed
 from bazaar_node.ledger import Entry, Role
-from bazaar_node.relays import RelayClient, RelayOffice
+from bazaar_node.relay_client import RelayClient
+from bazaar_node.relays import RelayOffice
 from bazaar_node.service import (
     Assignment,
     AuditReport,

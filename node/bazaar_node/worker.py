@@ -22,7 +22,7 @@ from bazaar_node.sealed_bids import seal_bid
 from bazaar_node.turn import Turn
 from bazaar_protocol import limits
 from bazaar_protocol.award import check_post, terms_hash
-from bazaar_protocol.errors import NotFound, StaleEpoch
+from bazaar_protocol.errors import MalformedRecord, NotFound, StaleEpoch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
     Accept,
@@ -312,7 +312,11 @@ class Worker:
         terms = BidTerms(price, offer.eta_ms, offer.confidence, BID_VALID_MS)
         body = Bid(task.id, terms, b"", b"")
         if task.terms.sealed:
-            body = seal_bid(turn.pen, AgentId(task.terms.sequencer), task.id, terms)
+            try:
+                body = seal_bid(turn.pen, AgentId(task.terms.sequencer), task.id, terms)
+            except MalformedRecord:  # a key that signs, and cannot be encrypted to
+                self._decline(turn, task.id, 0, "policy")
+                return
         record = turn.say(body)
         self._ledger.bid(turn, entry, record, terms)
 

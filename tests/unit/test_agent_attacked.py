@@ -1,8 +1,11 @@
 """The pure agent among strangers: nothing they say breaks it, fills it, or makes it oversign."""
 
-from hashlib import sha256
+import itertools
+from contextlib import suppress
+from hashlib import sha256, sha512
 
 import msgspec
+import nacl.bindings as sodium
 import pytest
 from tests import market as markets
 from tests.market import Market
@@ -13,6 +16,7 @@ from bazaar_node.events import (
     Arrived,
     Asked,
     LearnTask,
+    Outgoing,
     Ticked,
     WorkDone,
     WorkFailed,
@@ -20,10 +24,11 @@ from bazaar_node.events import (
 )
 from bazaar_node.service import PostRequest
 from bazaar_protocol import award
-from bazaar_protocol.errors import MalformedRecord
+from bazaar_protocol.errors import BadSignature, MalformedRecord
+from bazaar_protocol.identity import AgentId, verify
 from bazaar_protocol.kinds import Accept, Post
-from bazaar_protocol.log import check_segment
-from bazaar_protocol.records import Record
+from bazaar_protocol.log import Head, check_segment
+from bazaar_protocol.records import Record, unseal
 from bazaar_protocol.task import State, link_to
 
 CAPABILITY = "table.extract"
@@ -139,3 +144,42 @@ def test_awards_of_tasks_that_are_over_are_not_asked_about(scene: Scene) -> None
     given = scene.award(post, 50)
     scene.hand(given)
     assert not any(isinstance(action, LearnTask) for action in scene.bo.actions)
+
+
+class TwistedKeys:
+    """A key outside the main subgroup: its signatures hold, and nobody can encrypt to it."""
+
+    def __init__(self) -> None:
+        torsion = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+        self._secret = _scalar(b"secret")
+        point = sodium.crypto_scalarmult_ed25519_base_noclamp(self._secret)
+        self.agent = AgentId(sodium.crypto_core_ed25519_add(point, torsion))
+
+    def sign(self, domain: bytes, message: bytes) -> bytes:
+        for number in itertools.count():
+            nonce = _scalar(message + b"%d" % number)
+            shown = sodium.crypto_scalarmult_ed25519_base_noclamp(nonce)
+            challenge = _scalar(shown + self.agent + domain + message)
+            product = sodium.crypto_core_ed25519_scalar_mul(challenge, self._secret)
+            signature = shown + sodium.crypto_core_ed25519_scalar_add(nonce, product)
+            with suppress(BadSignature):  # seven of eight nonces do not cancel the torsion
+                verify(self.agent, domain, message, signature)
+                return bytes(signature)
+        raise AssertionError("numbers do not end")
+
+
+def _scalar(seed: bytes) -> bytes:
+    return bytes(sodium.crypto_core_ed25519_scalar_reduce(sha512(seed).digest()))
+
+
+def test_one_who_cannot_be_written_to_gets_no_bid_and_spoils_no_turn(scene: Scene) -> None:
+    scene.eve.keys = TwistedKeys()  # type: ignore[assignment]
+    scene.eve.head = Head.empty()
+    scene.eve.genesis()
+    scene.hand(scene.post(price_max=50, mode="auction"))
+    said = [change for change in scene.bo.changes if isinstance(change, Outgoing)]
+    assert [unseal(one.raw).kind for one in said] == ["decline"]
+    post = scene.run()
+    scene.finish(post)  # whose letter nobody could read
+    assert scene.bo.log[-1].kind == "deliver"
+    assert not scene.bo.agent.is_spoiled
