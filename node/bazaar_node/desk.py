@@ -16,7 +16,7 @@ from bazaar_node.audit import FetchLog, audit_agent, audit_task
 from bazaar_node.drafts import draft_offer, draft_post
 from bazaar_node.driver import Driver
 from bazaar_node.errands import Errands
-from bazaar_node.events import Asked, Cancelled, Judged, Offer, WorkProgressed
+from bazaar_node.events import Asked, Cancelled, Judged, WorkProgressed
 from bazaar_node.ledger import Entry, Role
 from bazaar_node.relay_client import RelayClient
 from bazaar_node.relays import RelayOffice
@@ -203,7 +203,8 @@ class Desk:
             await self._workshop.schemas.check_schema(schema)
         self._office.check_offers(self._driver.agent.offers | {offer.capability: offer})
         await self._store.put_offer(offer)
-        self._put(offer)
+        self._driver.agent.offers[offer.capability] = offer
+        self._office.readvertise()
         return views.offer_view(offer)
 
     async def retract(self, capability: str) -> None:
@@ -286,10 +287,6 @@ class Desk:
         await self._driver.ask(done)
         self._workshop.finish(held.id)
         return await self._view(await self._entry(held.id))
-
-    def _put(self, offer: Offer) -> None:
-        self._driver.agent.offers[offer.capability] = offer
-        self._office.readvertise()
 
     async def _be_ready(self) -> None:
         try:
