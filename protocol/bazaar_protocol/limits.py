@@ -118,6 +118,7 @@ API_PAGE_MAX: Final = 1000
 RECENT_IDS_MAX: Final = 2**17
 HEADS_CACHED_MAX: Final = 2**16
 TASKS_CACHED_MAX: Final = 2**13
+LOOSE_PER_TASK_MAX: Final = 32  # bids and declines of one agent
 PARTNERS_KNOWN_MAX: Final = 2**16
 AGENTS_COUNTED_MAX: Final = 2**14  # token buckets, letters waiting, agents convicted
 ADVERTS_LIVE_MAX: Final = 2**17

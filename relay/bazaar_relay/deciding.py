@@ -131,6 +131,8 @@ class Decider:
         task = self._state.task(task_id, answered)
         if task is None:
             return "expired: this relay does not have the post that it is about"
+        if isinstance(record.body, Bid | Decline) and not self._state.may_say(record, task_id):
+            return "blocked: its author has said enough about this task"
         return self._apply(record, task, now_ms)
 
     def _decide_advert(self, record: Record, advert: Advert, now_ms: int) -> str:

@@ -79,6 +79,7 @@ class RelayState:
         self.tasks: Bounded[RecordId, Task] = Bounded(limits.TASKS_CACHED_MAX)
         self.convicted: Bounded[AgentId, bool] = Bounded(limits.AGENTS_COUNTED_MAX)
         """Of whom there is a proof."""
+        self.said: Bounded[tuple[RecordId, AgentId], int] = Bounded(limits.PARTNERS_KNOWN_MAX)
         self.mailboxes = Mailboxes()
         self.promises = Promises()
         self.unkept_entries: dict[tuple[AgentId, int], Record] = {}
@@ -173,6 +174,19 @@ class RelayState:
             # What the store knows, and not what was known here: that may be assumed as well.
             self.group.undo.append(lambda: self._forget_head(author))
         self.group.undo.append(lambda: self._forget_entry(entry))
+
+    def may_say(self, record: Record, task: RecordId) -> bool:
+        """Count what an agent says about a task without being asked; False for too much.
+
+        Each is kept, told to the poster, and read again with the task.
+        """
+        key = (task, record.author)
+        count = self.said.get(key) or 0
+        if count >= limits.LOOSE_PER_TASK_MAX:
+            return False
+        self.said.put(key, count + 1)
+        self.group.undo.append(lambda: self.said.put_back(key, count or None))
+        return True
 
     def convict(self, agent: AgentId) -> None:
         """Assume that a proof against ``agent`` is kept."""

@@ -292,3 +292,21 @@ async def test_a_start_reads_only_tasks_that_it_may_have_to_act_for(
     await driver.publish(ada, recent)
     started = await reading.start(driver.store, RELAY.agent, later_ms)
     assert [one.records[0] for one in started.tasks] == [sequenced, recent]
+
+
+async def test_one_agent_cannot_bury_a_task_in_bids(
+    driver: Driver, ada: Trader, bo: Trader, cy: Trader
+) -> None:
+    await driver.join(ada, bo, cy)
+    post = ada.post()
+    await driver.publish(ada, post)
+    driver.fails = "the disk is full"
+    await driver.publish(bo, *(bo.bid(post, 10 + number) for number in range(40)))
+    driver.fails = ""
+    many = [bo.bid(post, 10 + number) for number in range(30)]
+    many += [bo.decline(post) for _ in range(10)]
+    statuses = (await driver.publish(bo, *many)).split("\n")
+    words = [one.partition(":")[0] for one in statuses]
+    assert words == ["accepted"] * limits.LOOSE_PER_TASK_MAX + ["blocked"] * 8
+    assert len(driver.heard(ada)) == limits.LOOSE_PER_TASK_MAX
+    assert await driver.publish(cy, cy.bid(post)) == "accepted"
