@@ -59,12 +59,20 @@ class Decider:
         state = self._state
         if record.id in state.recent:
             return None
-        author = record.author if record.seq and state.heads.get(record.author) is None else None
+        head = state.heads.get(record.author) if record.seq else None
+        author = record.author if record.seq and head is None else None
+        entry: tuple[AgentId, int] | None = None
+        if head is not None and record.seq <= head.seq and record.id != head.id:
+            place = (record.author, record.seq)
+            is_here = place in state.unkept_entries or place in answered.entries
+            entry = None if is_here else place
         task = task_of(record)
         is_known = task is None or task in answered.no_tasks or state.tasks.get(task) is not None
         if is_known or (isinstance(record.body, Post) and state.recent.is_surely_new(record)):
             task = None
-        return None if author is None and task is None else Missing(author=author, task=task)
+        if author is None and task is None and entry is None:
+            return None
+        return Missing(author=author, task=task, entry=entry)
 
     def _decide_entry(self, record: Record, answered: Answered, now_ms: int) -> str:
         head = self._state.head(record.author)

@@ -221,15 +221,20 @@ class Pipeline:
         """Return one read for all that the records of ``work`` surely need."""
         heads: dict[AgentId, None] = {}
         tasks: dict[RecordId, None] = {}
+        entries: dict[tuple[AgentId, int], None] = {}
         for outcome in work.outcomes:
             if isinstance(outcome, RemoteError):
                 continue
             missing = self._decider.missing(outcome, work.answered)
-            if missing is not None and missing.author is not None:
+            if missing is None:
+                continue
+            if missing.author is not None:
                 heads[missing.author] = None
-            if missing is not None and missing.task is not None:
+            if missing.task is not None:
                 tasks[missing.task] = None
-        return Read(work.id, tuple(heads), tuple(tasks))
+            if missing.entry is not None:
+                entries[missing.entry] = None
+        return Read(work.id, tuple(heads), tuple(tasks), tuple(entries))
 
     def _grant(self, work: Claiming, now_ms: int) -> None:
         try:

@@ -22,9 +22,10 @@ async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
         heads = await store.heads(wanted.heads) if wanted.heads else {}
         tasks = {task: await _task(store, task) for task in wanted.tasks}
         entries: dict[tuple[AgentId, int], Record] = {}
-        for author, seq in wanted.entries:
-            for raw in await store.log(author, first=seq, last=seq, limit=1):
-                entries[author, seq] = read_record(raw)
+        for author, first, last in _runs(wanted.entries):
+            for raw in await store.log(author, first=first, last=last, limit=last - first + 1):
+                record = read_record(raw)
+                entries[author, record.seq] = record
         letters = {agent: await store.senders(agent) for agent in wanted.letters}
     except StorageError as error:
         return ReadFailed(wanted.work, str(error))
@@ -88,6 +89,17 @@ async def _task_page(store: Store, wanted: frames.GetTask) -> frames.Segment:
     cursor = page[-1].cursor if page else wanted.after
     is_cut = len(page) < len(found) or len(found) == _PAGE
     return frames.Segment(wanted.request, tuple(one.raw for one in page), cursor, more=is_cut)
+
+
+def _runs(entries: Sequence[tuple[AgentId, int]]) -> list[tuple[AgentId, int, int]]:
+    """Join entries that follow one another: each read costs a hop between threads."""
+    runs: list[tuple[AgentId, int, int]] = []
+    for author, seq in sorted(entries):
+        if runs and runs[-1][0] == author and runs[-1][2] == seq - 1:
+            runs[-1] = (author, runs[-1][1], seq)
+        else:
+            runs.append((author, seq, seq))
+    return runs
 
 
 def _fitting(raws: Sequence[bytes]) -> int:

@@ -9,7 +9,7 @@ from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
 from bazaar_relay import reading
 from bazaar_relay.admission import Policy
-from bazaar_relay.events import ConnectionId, Deliver, Drop
+from bazaar_relay.events import ConnectionId, Deliver, Drop, Read
 
 
 @pytest.fixture
@@ -310,3 +310,14 @@ async def test_one_agent_cannot_bury_a_task_in_bids(
     assert words == ["accepted"] * limits.LOOSE_PER_TASK_MAX + ["blocked"] * 8
     assert len(driver.heard(ada)) == limits.LOOSE_PER_TASK_MAX
     assert await driver.publish(cy, cy.bid(post)) == "accepted"
+
+
+async def test_old_entries_cost_few_reads(driver: Driver, ada: Trader) -> None:
+    await driver.join(ada)
+    entries = [ada.intake(number) for number in range(100)]
+    await driver.publish(ada, *entries)
+    again = await Driver(store=driver.store, now_ms=driver.now_ms).start()
+    await again.join(ada)
+    assert await again.publish(ada, *entries[:60], *entries[70:]) == "\n".join(["duplicate"] * 90)
+    reads = [effect for effect in again.effects if isinstance(effect, Read)]
+    assert [len(one.entries) for one in reads] == [0, 89]  # the head is known by its id
