@@ -108,7 +108,7 @@ class Load:
         """Check signatures, one after the other, by nothing but the library."""
         checks = [
             (signature + _DOMAIN + payload, bytes(record.author))
-            for raw in log_entries(self._total // 4)
+            for raw in log_entries(self._total // 2)
             for record, payload, signature in [parse(raw)]
         ]
         with Stopwatch() as watch:

@@ -1,5 +1,6 @@
 """Links of many agents to one relay, in a process of its own or in this one."""
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class RelayPlace:
         transport: Transport | None = None
         for number in range(count):
             if transport is None or number % _LINKS_PER_CONNECTION == 0:
-                transport = await self.transport(Keypair.from_name(f"links {number}"))
+                transport = await self.transport(Keypair(os.urandom(32)))
             client = Client(await self.link(transport))
             await client.hello()
             clients.append(client)
