@@ -29,6 +29,8 @@ def draft_post(
     """
     name, version = split_capability(request.capability)
     mode = _mode(request)
+    if mode != "auction" and request.price is None:
+        raise ConfigError(f"a {mode} task needs a price: that is what its worker gets")
     sequencer = poster
     if request.sequencer == "relay":
         if relay is None:
@@ -42,7 +44,7 @@ def draft_post(
         input=_input(request),
         output_schema=request.output_schema,
         acceptance=_acceptance(request),
-        price=request.price if request.price is not None else request.price_max,
+        price=request.price_max if request.price is None else request.price,
         bid_window_ms=request.bid_window_ms if mode == "auction" else 0,
         rule=_rule(request.weights),
         lease=_lease(request),

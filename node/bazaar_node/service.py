@@ -45,7 +45,8 @@ class PostRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mode: Mode | None = None
     worker: str | None = None
     price: int | None = None
-    price_max: int = limits.INTEGER_MAX
+    price_max: int = 1_000
+    """The ceiling of an auction, against which the prices of bids are weighed."""
     bid_window_ms: int = 1_000
     weights: Weights = Weights()
     bidders_max: int = 16

@@ -94,7 +94,7 @@ async def test_a_claim_is_sequenced_by_its_poster_or_by_the_relay(pair: Pair) ->
 
 async def test_a_direct_task_goes_to_the_worker_named(pair: Pair) -> None:
     worker = (await pair.bo.desk.status()).agent
-    result = await pair.trade(capability="text.count", input=b"one", worker=worker)
+    result = await pair.trade(capability="text.count", input=b"one", worker=worker, price=9)
     assert result == b'{"words":1}'
 
 

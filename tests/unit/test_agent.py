@@ -3,7 +3,7 @@
 import pytest
 from tests.market import Market
 
-from bazaar_node.events import Judge, Judged, StartWork, StopWork, WorkFailed
+from bazaar_node.events import Cancelled, Judge, Judged, StartWork, StopWork, WorkFailed
 from bazaar_protocol.errors import StaleEpoch
 from bazaar_protocol.log import check_segment
 from bazaar_protocol.records import RecordId
@@ -68,7 +68,7 @@ def test_a_claim_goes_to_the_first_and_the_second_is_left_alone(market: Market) 
 
 def test_a_direct_task_can_be_declined(market: Market) -> None:
     worker = market.traders["bo"].keys.agent.hex()
-    task = market.post("ada", capability="cook.dinner", worker=worker, price_max=100)
+    task = market.post("ada", capability="cook.dinner", worker=worker, price=100)
     assert market.task("ada", task).state is State.FAILED
     assert "out_of_scope" in market.task("ada", task).why
 
@@ -88,6 +88,26 @@ def test_a_busy_worker_bids_again_when_its_slot_is_free(market: Market) -> None:
     assert market.task("ada", second).state is State.OPEN
     market.finish("cy", first)
     assert market.task("ada", second).state is State.RUNNING
+
+
+def test_a_worker_whose_first_choice_is_gone_looks_at_the_next(market: Market) -> None:
+    del market.traders["bo"]
+    held, gone, left = (market.post("ada", capability=CAPABILITY, price=50) for _ in range(3))
+    market.tell("ada", Cancelled(gone, ""))
+    market.settle()
+    assert market.task("ada", left).state is State.OPEN
+    market.finish("cy", held)
+    market.wait(2)
+    assert market.task("ada", left).state is State.RUNNING
+
+
+def test_a_worker_comes_back_after_a_restart_to_what_it_was_too_busy_for(market: Market) -> None:
+    del market.traders["bo"]
+    held = market.post("ada", capability=CAPABILITY, price=50)
+    waiting = market.post("ada", capability=CAPABILITY, price=50)
+    market.restart("cy")
+    market.finish("cy", held)
+    assert market.task("ada", waiting).state is State.RUNNING
 
 
 def test_heartbeats_keep_a_lease_and_silence_loses_it(market: Market) -> None:

@@ -64,7 +64,7 @@ class Scene:
 
     def run(self, **request: object) -> Record:
         """Let the worker accept a direct task."""
-        post = self.post(worker=self.bo.keys.agent.hex(), price_max=50, **request)
+        post = self.post(worker=self.bo.keys.agent.hex(), price=50, **request)
         self.hand(post, self.award(post, 50))
         assert self.market.task("bo", post.id).state is State.RUNNING
         return post
@@ -92,7 +92,7 @@ def test_a_post_that_contradicts_itself_is_not_remembered_for_later(scene: Scene
 
 
 def test_a_direct_award_below_our_price_is_declined(scene: Scene) -> None:
-    post = scene.post(worker=scene.bo.keys.agent.hex(), price_max=50)
+    post = scene.post(worker=scene.bo.keys.agent.hex(), price=50)
     scene.hand(post, scene.award(post, 39))
     assert [record.kind for record in scene.bo.log] == ["genesis"]
     assert scene.market.task("bo", post.id).state is State.FAILED

@@ -79,7 +79,7 @@ async def scene(tmp_path: Path) -> AsyncGenerator[Scene]:
 
 
 def asked(scene: Scene, nonce: str, worker: Trader, command: str = "") -> Asked:
-    request = PostRequest(capability="a.b", worker=worker.agent.hex())
+    request = PostRequest(capability="a.b", worker=worker.agent.hex(), price=9)
     me = scene.bo.agent
     return Asked(draft_post(request, poster=me, relay=None, addresses=(), nonce=nonce), command)
 
@@ -97,7 +97,9 @@ async def test_what_was_signed_in_a_turn_that_failed_leaves_no_hole(scene: Scene
 async def test_a_flood_of_events_does_not_keep_heartbeats_from_being_sent(scene: Scene) -> None:
     eve = Trader.named("eve", scene.driver.clock.now_ms())
     eve.genesis()
-    request = PostRequest(capability="a.b", worker=scene.bo.agent.hex(), heartbeat_timeout_ms=600)
+    request = PostRequest(
+        capability="a.b", worker=scene.bo.agent.hex(), price=9, heartbeat_timeout_ms=600
+    )
     post = eve.say(draft_post(request, poster=eve.agent, relay=None, addresses=(), nonce="1"))
     given = eve.say(award.draft(post, scene.bo.agent, epoch=1, price=0))
     for record in (post, given):

@@ -23,8 +23,10 @@ from bazaar_protocol.log import check_segment
 
 CAPABILITY = "pdf.extract"
 EVENTS = 3_000
+FRESH = random.SystemRandom().randrange(2**32)
 
-each_seed = pytest.mark.parametrize("seed", [1, 2, random.SystemRandom().randrange(2**32)])
+# Fixed ids, since the processes that share the tests have to collect the same ones.
+each_seed = pytest.mark.parametrize("seed", [1, 2, FRESH], ids=["1", "2", "fresh"])
 
 
 def event(fuzz: Fuzz, market: Market) -> AgentEvent | None:

@@ -210,7 +210,7 @@ async def test_silence_is_not_judged_while_no_relay_is_there(scene: Scene) -> No
 
 
 async def direct_post() -> Asked:
-    request = PostRequest(capability="a.b", worker=EVE.agent.hex())
+    request = PostRequest(capability="a.b", worker=EVE.agent.hex(), price=9)
     return Asked(draft_post(request, poster=NODE.agent, relay=None, addresses=(), nonce="1"))
 
 
@@ -246,7 +246,7 @@ async def test_a_letter_without_room_for_it_stays_at_the_relay_and_the_link_stay
 
     scene.office.keep = keep
     wire, _ = await scene.subscribed(scene.relay)
-    request = PostRequest(capability="a.b", worker=EVE.agent.hex())
+    request = PostRequest(capability="a.b", worker=EVE.agent.hex(), price=9)
     body = draft_post(request, poster=NODE.agent, relay=None, addresses=(), nonce="1")
     task = (await scene.driver.ask(Asked(body))).begun()
     letter = letters.encode_letter(letters.TaskResult(task, 1, b"x"))

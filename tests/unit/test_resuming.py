@@ -40,7 +40,7 @@ class Dispatched:
 
 
 def direct_post(poster: Trader, worker: AgentId) -> Record:
-    request = PostRequest(capability=CAPABILITY, worker=worker.hex(), price_max=50)
+    request = PostRequest(capability=CAPABILITY, worker=worker.hex(), price=50)
     return poster.say(draft_post(request, poster=poster.agent, relay=None, addresses=(), nonce="1"))
 
 

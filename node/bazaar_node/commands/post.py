@@ -67,9 +67,6 @@ def _request(file: Path | None, said: dict[str, Any]) -> PostRequest:
     fields |= said
     if "capability" not in fields:
         raise ConfigError("what has to be done? give -c CAPABILITY, or a FILE that says it")
-    if "worker" in fields and not fields.keys() & {"price", "price_max"}:
-        # There are no bids, so whatever stands in the post is what is signed.
-        raise ConfigError("what does it pay? a task for one agent needs a --price")
     try:
         return msgspec.convert(fields, PostRequest)
     except msgspec.ValidationError as error:
