@@ -98,7 +98,7 @@ class _Market:
             capability=CAPABILITY,
             mode=mode,  # type: ignore[arg-type]
             worker=to_did(self._worker.agent) if mode == "direct" else None,
-            price=100 if mode == "claim" else None,
+            price=None if mode == "auction" else 100,
             price_max=100,
             sequencer="relay" if mode == "claim" else "self",
             bid_window_ms=WINDOW_MS,
