@@ -21,9 +21,11 @@ from bazaar_node.events import (
     Noted,
     Outgoing,
     ResultArrived,
+    Resumed,
     Ticked,
     WorkDone,
 )
+from bazaar_node.ledger import Entry
 from bazaar_node.service import OfferRequest, PostRequest
 from bazaar_node.turn import Pen, Turn
 from bazaar_protocol import letters
@@ -85,6 +87,21 @@ class Market:
         trader.changes.append(Logged(genesis))
         self.traders[name] = trader
         return trader
+
+    def restart(self, name: str) -> None:
+        """Give a trader a new agent, made of what is durable of the old one."""
+        trader = self.traders[name]
+        old = trader.agent
+        live = [*old._ledger.live("poster"), *old._ledger.live("worker")]
+        trader.agent = Agent(
+            old.pen,
+            [Entry(entry.task, entry.role) for entry in live],
+            opened=old._ledger.opened,
+            offers=old.offers,
+            slots=old.slots,
+        )
+        self.tell(name, Resumed())
+        self.settle()
 
     def post(self, name: str, **request: object) -> RecordId:
         poster = self.traders[name]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from bazaar_node.deferred import Deferred
 from bazaar_node.events import (
     ClaimTask,
     FetchInput,
@@ -42,8 +43,6 @@ from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import State, award_of, link_to
 
 HEARTBEATS_PER_TIMEOUT: Final = 6
-DEFERRED_MAX: Final = 256
-"""How many posts that came while we were busy are remembered, to bid when a slot is free."""
 BUSY_RETRY_MS: Final = 5_000
 BID_VALID_MS: Final = limits.HOUR_MS
 
@@ -88,7 +87,7 @@ class Worker:
         self.addresses: tuple[str, ...] = ()
         """Where results can be fetched, for the records that say so."""
         self.jobs: dict[RecordId, Job] = {}
-        self._deferred: dict[RecordId, Record] = {}
+        self._deferred = Deferred()
 
     @property
     def slots_free(self) -> int:
@@ -112,7 +111,8 @@ class Worker:
         reason = self._objection(body, offer)
         if offer is None or reason is not None:
             if reason == "busy":
-                self._defer(post)
+                self._ledger.begin(turn, post, "worker")  # else a restart would forget it
+                self._deferred.add(post)
             self._decline(turn, post.id, 0, reason or "out_of_scope")
             return
         entry = self._ledger.begin(turn, post, "worker")
@@ -237,16 +237,22 @@ class Worker:
                 self._lose(turn, job, "the sequencer did not renew it in time")
             elif turn.now_ms >= job.beat_ms:
                 self._beat(turn, job)
+        due_ms = self._deferred.due_ms()
+        if due_ms is not None and turn.now_ms >= due_ms:
+            self._reconsider(turn)
 
     def wake_ms(self) -> int | None:
         """Return when ``tick`` has something to do, if nothing happens before."""
         moments = [min(job.beat_ms, job.lease_ends_ms()) for job in self.jobs.values()]
-        return min(moments, default=None)
+        due_ms = self._deferred.due_ms() if self.slots_free > 0 else None
+        return min(moments if due_ms is None else [*moments, due_ms], default=None)
 
     def resume(self, turn: Turn) -> None:
-        """After a start: take up the attempts whose leases may still run."""
+        """After a start: take up attempts whose leases may still run, and posts not answered."""
         for entry in self._ledger.live("worker"):
             task = entry.task
+            if task.state is State.OPEN and not self._has_bid(turn, entry):
+                self._deferred.add(task.post)
             if task.state is State.AWARDED and task.award is not None:
                 if task.worker == turn.pen.agent:
                     self._answer_award(turn, entry, task.award, award_of(task.award))
@@ -269,6 +275,8 @@ class Worker:
             reason = self._objection_to_award(entry, body, offer)
         if reason is not None or offer is None:
             self._decline(turn, task.id, body.epoch, reason or "out_of_scope")
+            if reason == "busy":
+                self._deferred.add(task.post)
             return
         answer = Accept(
             task=task.id,
@@ -284,7 +292,7 @@ class Worker:
         job = Job(entry, body.epoch, offer, beat_ms=turn.now_ms)
         job.beat_ms += job.beat_every_ms()
         self.jobs[task.id] = job
-        self._deferred.pop(task.id, None)
+        self._deferred.forget(task.id)
         turn.act(FetchInput(task.id, body.epoch, task.post), LoadChanged())
 
     def _has_bid(self, turn: Turn, entry: Entry) -> bool:
@@ -361,18 +369,12 @@ class Worker:
     def _free(self, turn: Turn, job: Job) -> None:
         self.jobs.pop(job.entry.task.id, None)
         turn.act(LoadChanged())
-        while self._deferred and self.slots_free > 0:
-            id_, post = next(iter(self._deferred.items()))
-            del self._deferred[id_]
-            assert isinstance(post.body, Post)
-            if turn.now_ms < post.time_ms + post.body.expires_in_ms:
-                self.consider(turn, post)
-                return
+        self._reconsider(turn)
 
-    def _defer(self, post: Record) -> None:
-        self._deferred[post.id] = post
-        while len(self._deferred) > DEFERRED_MAX:
-            del self._deferred[next(iter(self._deferred))]
+    def _reconsider(self, turn: Turn) -> None:
+        post = self._deferred.pop(turn.now_ms) if self.slots_free > 0 else None
+        if post is not None:
+            self.consider(turn, post)
 
     def _job(self, task: RecordId, epoch: int) -> Job:
         job = self.jobs.get(task)
