@@ -24,6 +24,7 @@ from bazaar_node.driver import Driver
 from bazaar_node.errands import Errands
 from bazaar_node.events import Logged
 from bazaar_node.relays import RelayOffice
+from bazaar_node.retention import forget_forever
 from bazaar_node.schemas import SchemaChecker
 from bazaar_node.service import Status
 from bazaar_node.settings import NodeSettings
@@ -104,6 +105,7 @@ async def open_node(
             await stack.enter_async_context(errands.serving())
             background = await stack.enter_async_context(_background())
             background.start(driver.run())
+            background.start(forget_forever(store, clock))
             background.start(office.run(settings.relays))
             metrics = count(driver, office, store)
             parts = Parts(settings, store, driver, office, errands, workshop, addresses, metrics)

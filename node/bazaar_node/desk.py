@@ -20,6 +20,7 @@ from bazaar_node.events import Asked, Cancelled, Judged, WorkProgressed
 from bazaar_node.ledger import Entry, Role
 from bazaar_node.relay_client import RelayClient
 from bazaar_node.relays import RelayOffice
+from bazaar_node.searching import search
 from bazaar_node.service import (
     Assignment,
     AuditReport,
@@ -39,7 +40,7 @@ from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError, IllegalTransition, NotFound, NotReady
 from bazaar_protocol.identity import AgentId, parse_agent, to_did, to_peer_id
 from bazaar_protocol.kinds import Deliver
-from bazaar_protocol.records import Record, RecordId, unseal
+from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import TERMINAL, State
 from bazaar_protocol.untrusted import clean
 
@@ -223,15 +224,7 @@ class Desk:
         clients = self._office.connected()
         if not clients:
             raise NotReady("no relay is connected; see: bazaar status")
-        found: dict[tuple[str, str], Found] = {}
-        for client in clients:
-            page = await client.session.query(
-                capability, words[: limits.QUERY_CHARS_MAX], limit=min(limit, limits.PAGE_MAX)
-            )
-            for raw in page.records:
-                for view in views.found_views(unseal(raw), capability, words):
-                    found.setdefault((view.agent, view.capability), view)
-        return list(found.values())[:limit]
+        return await search(clients, capability=capability, words=words, limit=limit)
 
     async def audit(self, target: str) -> AuditReport:
         """Check everything behind a task (by id) or an agent (by did:key) again."""

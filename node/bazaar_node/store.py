@@ -6,12 +6,12 @@ is durable, and whatever is durable leaves it in the end.
 """
 
 import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 import msgspec
 
@@ -26,6 +26,8 @@ from bazaar_protocol.kinds import BidTerms
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import Elapsed, Task, open_task, step
+
+T = TypeVar("T")
 
 _MIGRATIONS: Final = (
     """
@@ -124,6 +126,15 @@ class NodeStore:
 
         """
         return await self._database.transaction(partial(_write, changes, marks or {}))
+
+    async def work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something else to the store in one transaction.
+
+        Raises:
+            StorageError: It could not be done, and nothing of it was.
+
+        """
+        return await self._database.transaction(work)
 
     async def claim_identity(self, agent: AgentId) -> None:
         """Bind the store to an identity, once and for all.
