@@ -7,7 +7,7 @@ event, again and again while the disk is full: a result is never dropped for wan
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Hashable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Self
 
 from bazaar_host.logs import logger
@@ -41,15 +41,23 @@ from bazaar_node.transfer import Wanted, fetch
 from bazaar_node.watching import Watchers
 from bazaar_node.workshop import Workshop
 from bazaar_protocol import limits
-from bazaar_protocol.errors import BazaarError, RemoteError, StorageError
+from bazaar_protocol.errors import (
+    BazaarError,
+    LinkClosed,
+    RemoteError,
+    StorageError,
+    Unreachable,
+)
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Deliver, Post
 from bazaar_protocol.records import Record, RecordId, unseal
+from bazaar_protocol.task import State
 
 LETTER_WAIT_S: Final = 5.0
 """How long to wait for a letter before asking its sender directly."""
 FETCH_DEADLINE_S: Final = 120.0
 STORAGE_RETRY_S: Final = 1.0
+CLAIM_RETRY_S: Final = 0.5
 
 log = logger(__name__)
 
@@ -171,9 +179,19 @@ class Errands:
                 return
 
     async def _claim(self, task: RecordId, sequencer: AgentId) -> None:
-        client = self._office.by_agent(sequencer)
-        if client is not None:
-            await self._tell(Arrived(unseal(await client.session.claim(task))))
+        # Until it has answered: it offers us a task only once, so a claim that is lost with the
+        # link is not asked for again.
+        while self._is_open(task):
+            client = self._office.by_agent(sequencer)
+            if client is not None:
+                with suppress(LinkClosed, Unreachable):
+                    await self._tell(Arrived(unseal(await client.session.claim(task))))
+                    return
+            await asyncio.sleep(CLAIM_RETRY_S)
+
+    def _is_open(self, task: RecordId) -> bool:
+        entry = self._driver.agent.entry(task)
+        return entry is not None and entry.task.state is State.OPEN
 
     async def _learn(self, task: RecordId, award: Record) -> None:
         for client in self._office.connected():
