@@ -32,7 +32,9 @@ class TaskOptions:
     worker: Annotated[str | None, Parameter(help="Ask this agent and nobody else.")] = None
     mode: Annotated[Mode | None, Parameter(help="How the worker is found.")] = None
     price: Annotated[int | None, Parameter(help="A fixed price: the first worker takes it.")] = None
-    price_max: Annotated[int | None, Parameter(help="An auction: no bid above this; 1000 if not said.")] = None
+    price_max: Annotated[
+        int | None, Parameter(help="An auction: no bid above this; 1000 if not said.")
+    ] = None
     sequencer: Annotated[
         Literal["self", "relay"] | None, Parameter(help="Who awards the task.")
     ] = None
