@@ -7,6 +7,7 @@ at once would feel. Log names, counts and ids; never what a record or a letter h
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Final, Literal, TextIO, cast, get_args
 
 import structlog
@@ -31,7 +32,7 @@ def set_up(
     ``auto`` means lines for people on a terminal, and JSON otherwise. What other libraries log is
     shown in the same form from WARNING on.
     """
-    stream: TextIO = sys.stderr if to is None else to
+    stream = cast("TextIO", _Forgiving(sys.stderr if to is None else to))
     human = log_format == "human" or (log_format == "auto" and stream.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
     before: list[Processor] = [
@@ -52,6 +53,25 @@ def set_up(
 def logger(name: str) -> FilteringBoundLogger:
     """Return the logger of the part of the program called ``name``."""
     return cast("FilteringBoundLogger", structlog.get_logger(part=name))
+
+
+class _Forgiving:
+    """Writes what ``stream`` takes and drops the rest: a full disk must not end who logs to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 def _rendering(*, human: bool, colors: bool) -> list[Processor]:

@@ -44,6 +44,13 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
         subprocess.run([umount, "-l", str(folder)], check=True)
 
 
+def on(disk: Path, home: Path) -> Path:
+    """Put the folder ``home`` on another disk; its log stays where it was."""
+    (disk / home.name).mkdir()
+    home.symlink_to(disk / home.name)
+    return home
+
+
 @contextmanager
 def full(folder: Path) -> Generator[None]:
     """Leave no room in ``folder`` inside this block."""
@@ -60,7 +67,7 @@ def full(folder: Path) -> Generator[None]:
 async def test_a_relay_without_room_refuses_and_recovers(tmp_path: Path, small_disk: Path) -> None:
     pat = Trader.named("pat", clock.now_ms())
     async with town(tmp_path) as it:
-        relay = await it.relay(home=small_disk / "relay")
+        relay = await it.relay(home=on(small_disk, tmp_path / "relay"))
         async with raw_client(it.address, "pat") as client:
             assert await client.publish(pat.genesis()) == ("accepted",)
             acknowledged = [pat.head.id]
@@ -98,6 +105,7 @@ async def test_a_node_without_room_refuses_and_recovers(tmp_path: Path, small_di
             it.node("ada", home=small_disk / "ada"),
             it.node("bo", "--offer", "word.find", "--exec", program),
         )
+        # Its log is on that disk, too.
         before = await ada.post("word.find", price=5)
         await ada.reached(before.id, "running")
         posted = [before.id]
@@ -134,7 +142,7 @@ async def test_a_worker_without_room_delivers_later(tmp_path: Path, small_disk: 
         await it.relay()
         ada, bo = await asyncio.gather(
             it.node("ada"),
-            it.node("bo", "--offer", "word.find", "--exec", program, home=small_disk / "bo"),
+            it.node("bo", "--offer", "word.find", "--exec", program, home=on(small_disk, tmp_path / "bo")),
         )
         task = await ada.post("word.find", price=5)
         await ada.reached(task.id, "running")

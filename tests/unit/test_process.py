@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Generator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import structlog
@@ -126,3 +127,16 @@ def test_the_clocks_count_milliseconds() -> None:
     assert abs(clock.now_ms() - datetime.now(UTC).timestamp() * 1000) < 10_000
     before = clock.monotonic_ms()
     assert clock.monotonic_ms() - before < 10_000
+
+
+def test_a_log_without_room_ends_no_program() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no device here that is always full")
+    out = full.open("w", buffering=1)
+    logs.set_up("info", to=out)
+    for number in range(3):
+        logs.logger("relay").info("still here", number=number)
+        logging.getLogger("hypercorn").error("still here")
+    with pytest.raises(OSError, match="No space left"):
+        out.close()
