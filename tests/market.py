@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from bazaar_node.agent import Agent
-from bazaar_node.drafts import draft_offer, draft_post
-from bazaar_node.events import (
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_offer, draft_post
+from bazaar_node.market.events import (
     Action,
     AgentEvent,
     Arrived,
@@ -25,9 +25,9 @@ from bazaar_node.events import (
     Ticked,
     WorkDone,
 )
-from bazaar_node.ledger import Entry
+from bazaar_node.market.ledger import Entry
+from bazaar_node.market.turn import Pen, Turn
 from bazaar_node.service import OfferRequest, PostRequest
-from bazaar_node.turn import Pen, Turn
 from bazaar_protocol import letters
 from bazaar_protocol.errors import BazaarError
 from bazaar_protocol.identity import Keypair

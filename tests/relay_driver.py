@@ -9,9 +9,8 @@ from bazaar_protocol import frames, records
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.records import Record
-from bazaar_relay import reading
-from bazaar_relay.admission import Policy
-from bazaar_relay.events import (
+from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.events import (
     Commit,
     CommitFailed,
     Committed,
@@ -28,9 +27,10 @@ from bazaar_relay.events import (
     Verified,
     Verify,
 )
-from bazaar_relay.machine import RelayMachine
-from bazaar_relay.memory_store import MemoryStore
-from bazaar_relay.verifying import verify
+from bazaar_relay.machine.machine import RelayMachine
+from bazaar_relay.machine.verifying import verify
+from bazaar_relay.serving import reading
+from bazaar_relay.storage.memory_store import MemoryStore
 
 RELAY = Keypair.from_name("relay")
 

@@ -11,10 +11,10 @@ from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL, Link, Transport
 from bazaar_host.memory import MemoryNetwork
 from bazaar_protocol.identity import Keypair
-from bazaar_relay.memory_store import MemoryStore
-from bazaar_relay.service import Options, RelayService
-from bazaar_relay.sqlite_store import SqliteStore
-from bazaar_relay.store import Store
+from bazaar_relay.serving.service import Options, RelayService
+from bazaar_relay.storage.memory_store import MemoryStore
+from bazaar_relay.storage.sqlite_store import SqliteStore
+from bazaar_relay.storage.store import Store
 
 RELAY = Keypair.from_name("relay")
 NAME = bytes(range(32))

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from bazaar_host.links import Link
 from bazaar_host.memory import MemoryNetwork
-from bazaar_node.relay_link import Timing
-from bazaar_node.relay_session import RelaySession
+from bazaar_node.network.relay_link import Timing
+from bazaar_node.network.relay_session import RelaySession
 from bazaar_protocol import frames
 from bazaar_protocol.framing import pack
 from bazaar_protocol.identity import Keypair, to_peer_id

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from tests.memory_node import MemoryNode
 
-from bazaar_node import api_socket
-from bazaar_node.api import serve_api
-from bazaar_node.client import Client
+from bazaar_node.api import api_socket
+from bazaar_node.api.api import serve_api
+from bazaar_node.api.client import Client
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from tests.relay_client import Client as RelayClient
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL
 from bazaar_node import homes
-from bazaar_node.client import Client
+from bazaar_node.api.client import Client
 from bazaar_node.service import PostRequest, TaskDetail, TaskView
 from bazaar_protocol import frames, limits
 from bazaar_protocol.identity import AgentId, Keypair

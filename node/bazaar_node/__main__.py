@@ -16,8 +16,9 @@ from typing import Final
 import msgspec
 from cyclopts import App, CycloptsError
 
-from bazaar_node import api_errors, outcomes
-from bazaar_node.api_errors import ErrorAnswer, ErrorBody
+from bazaar_node import outcomes
+from bazaar_node.api import api_errors
+from bazaar_node.api.api_errors import ErrorAnswer, ErrorBody
 from bazaar_node.command_line import make_app
 from bazaar_protocol.errors import BazaarError, ConfigError, NotRunning
 from bazaar_protocol.untrusted import clean

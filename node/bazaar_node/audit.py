@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from bazaar_node.history import Row
 from bazaar_node.service import AuditReport, Check
+from bazaar_node.storage.history import Row
 from bazaar_protocol import award, limits
 from bazaar_protocol.award import Offer, check_opening
 from bazaar_protocol.errors import (

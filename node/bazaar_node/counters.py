@@ -2,8 +2,8 @@
 
 from bazaar_host.metrics import Metrics
 from bazaar_node.driver import Driver
-from bazaar_node.relays import RelayOffice
-from bazaar_node.store import NodeStore
+from bazaar_node.network.relays import RelayOffice
+from bazaar_node.storage.store import NodeStore
 
 
 def count(driver: Driver, office: RelayOffice, store: NodeStore) -> Metrics:

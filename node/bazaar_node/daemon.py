@@ -14,24 +14,24 @@ from bazaar_host.clock import SteadyClock
 from bazaar_host.links import Link, OnLink, Transport
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
-from bazaar_node.agent import Agent
-from bazaar_node.api import serve_api
-from bazaar_node.blobs import BlobStore
+from bazaar_node.api.api import serve_api
 from bazaar_node.counters import count
 from bazaar_node.desk import Desk, Parts
-from bazaar_node.drafts import draft_offer
 from bazaar_node.driver import Driver
 from bazaar_node.errands import Errands
-from bazaar_node.events import Logged
-from bazaar_node.relays import RelayOffice
-from bazaar_node.retention import forget_forever
-from bazaar_node.schemas import SchemaChecker
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_offer
+from bazaar_node.market.events import Logged
+from bazaar_node.market.turn import Pen
+from bazaar_node.network.relays import RelayOffice
+from bazaar_node.network.transfer import serve
 from bazaar_node.service import Status
 from bazaar_node.settings import NodeSettings
-from bazaar_node.store import NodeStore
-from bazaar_node.transfer import serve
-from bazaar_node.turn import Pen
-from bazaar_node.workshop import Handler, Workshop
+from bazaar_node.storage.blobs import BlobStore
+from bazaar_node.storage.retention import forget_forever
+from bazaar_node.storage.store import NodeStore
+from bazaar_node.work.schemas import SchemaChecker
+from bazaar_node.work.workshop import Handler, Workshop
 from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError, KeyFileError
 from bazaar_protocol.frames import NODE_PROTOCOL

@@ -13,14 +13,14 @@ from weakref import WeakValueDictionary
 from bazaar_host.metrics import Metrics
 from bazaar_node import views
 from bazaar_node.audit import FetchLog, audit_agent, audit_task
-from bazaar_node.drafts import draft_offer, draft_post
 from bazaar_node.driver import Driver
 from bazaar_node.errands import Errands
-from bazaar_node.events import Asked, Cancelled, Judged, WorkProgressed
-from bazaar_node.ledger import Entry, Role
-from bazaar_node.relay_client import RelayClient
-from bazaar_node.relays import RelayOffice
-from bazaar_node.searching import search
+from bazaar_node.market.drafts import draft_offer, draft_post
+from bazaar_node.market.events import Asked, Cancelled, Judged, WorkProgressed
+from bazaar_node.market.ledger import Entry, Role
+from bazaar_node.network.relay_client import RelayClient
+from bazaar_node.network.relays import RelayOffice
+from bazaar_node.network.searching import search
 from bazaar_node.service import (
     Assignment,
     AuditReport,
@@ -34,8 +34,8 @@ from bazaar_node.service import (
     TaskView,
 )
 from bazaar_node.settings import NodeSettings
-from bazaar_node.store import NodeStore, fold
-from bazaar_node.workshop import Workshop
+from bazaar_node.storage.store import NodeStore, fold
+from bazaar_node.work.workshop import Workshop
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError, IllegalTransition, NotFound, NotReady
 from bazaar_protocol.identity import AgentId, parse_agent, to_did, to_peer_id

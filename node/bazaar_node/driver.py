@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bazaar_host.clock import SteadyClock
-from bazaar_node.agent import Agent
-from bazaar_node.events import Action, AgentEvent, Change, Outgoing, Resumed, Ticked
-from bazaar_node.store import NodeStore, Parcel, RelayMark
-from bazaar_node.turn import Turn
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.events import Action, AgentEvent, Change, Outgoing, Resumed, Ticked
+from bazaar_node.market.turn import Turn
+from bazaar_node.storage.store import NodeStore, Parcel, RelayMark
 from bazaar_protocol.errors import BazaarError, StorageError
 
 EVENTS_QUEUED_MAX: Final = 1_024

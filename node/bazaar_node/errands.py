@@ -11,9 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, Self
 
 from bazaar_host.logs import logger
-from bazaar_node.acceptance import judge
 from bazaar_node.driver import Driver
-from bazaar_node.events import (
+from bazaar_node.market.events import (
     Action,
     AgentEvent,
     Arrived,
@@ -35,11 +34,12 @@ from bazaar_node.events import (
     TaskChanged,
     WorkFailed,
 )
-from bazaar_node.relays import RelayOffice
-from bazaar_node.store import NodeStore, Parcel
-from bazaar_node.transfer import Wanted, fetch
+from bazaar_node.network.relays import RelayOffice
+from bazaar_node.network.transfer import Wanted, fetch
+from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_node.watching import Watchers
-from bazaar_node.workshop import Workshop
+from bazaar_node.work.acceptance import judge
+from bazaar_node.work.workshop import Workshop
 from bazaar_protocol import limits
 from bazaar_protocol.errors import (
     BazaarError,

@@ -25,7 +25,7 @@ from bazaar_node.daemon import open_node
 from bazaar_node.desk import Desk
 from bazaar_node.service import OfferRequest, PostRequest, TaskDetail
 from bazaar_node.settings import NodeSettings, OfferSettings
-from bazaar_node.workshop import Handler, Task
+from bazaar_node.work.workshop import Handler, Task
 from bazaar_protocol.errors import ConfigError, Refused
 from bazaar_protocol.task import TERMINAL, State
 

@@ -19,7 +19,7 @@ from msgspec import Meta
 from bazaar_host import key_files, settings as host_settings
 from bazaar_host.key_files import Passphrase
 from bazaar_host.settings import FILE_NAME, Loaded, Seconds, setting
-from bazaar_node import api_socket
+from bazaar_node.api import api_socket
 from bazaar_node.service import OfferRequest
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bazaar_node.events import Offer
-from bazaar_node.history import Row
-from bazaar_node.ledger import Entry
+from bazaar_node.market.events import Offer
+from bazaar_node.market.ledger import Entry
 from bazaar_node.service import BidView, Found, OfferView, TaskEvent, TaskView
+from bazaar_node.storage.history import Row
 from bazaar_protocol.identity import AgentId, to_did
 from bazaar_protocol.kinds import (
     Accept,

@@ -18,8 +18,8 @@ from bazaar_host.settings import FILE_NAME, Loaded, setting
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import AgentId, parse_agent
-from bazaar_relay.admission import Policy
-from bazaar_relay.information import About
+from bazaar_relay.machine.admission import Policy
+from bazaar_relay.serving.information import About
 
 SECTION: Final = "relay"
 OFF: Final = "off"

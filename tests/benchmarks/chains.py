@@ -20,8 +20,8 @@ from tests.benchmarks.publishing import log_entries
 from bazaar_protocol.limits import REPLAY_PAGE
 from bazaar_protocol.log import Head, check_segment
 from bazaar_protocol.records import Record, unseal
-from bazaar_relay.sqlite_store import SqliteStore
-from bazaar_relay.store import Batch, NewRecord
+from bazaar_relay.storage.sqlite_store import SqliteStore
+from bazaar_relay.storage.store import Batch, NewRecord
 
 Check = Callable[[Sequence[bytes], Head], list[Record]]
 _NOTE: Final = f"pages of {REPLAY_PAGE} entries, each page one commit with synchronous=FULL"

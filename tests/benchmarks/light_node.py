@@ -10,9 +10,9 @@ from typing import Final
 
 from bazaar_host.clock import now_ms
 from bazaar_host.links import Link
-from bazaar_node.agent import Agent
-from bazaar_node.drafts import draft_offer, draft_post
-from bazaar_node.events import (
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_offer, draft_post
+from bazaar_node.market.events import (
     Action,
     AgentEvent,
     Arrived,
@@ -31,8 +31,8 @@ from bazaar_node.events import (
     Ticked,
     WorkDone,
 )
+from bazaar_node.market.turn import Pen, Turn
 from bazaar_node.service import OfferRequest, PostRequest
-from bazaar_node.turn import Pen, Turn
 from bazaar_protocol import frames, letters
 from bazaar_protocol.frames import Filter, ToRelay, decode_from_relay, encode_frame
 from bazaar_protocol.framing import pack

@@ -14,9 +14,9 @@ from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL, Link, Transport
 from bazaar_host.memory import MemoryNetwork
 from bazaar_protocol.identity import Keypair
-from bazaar_relay.admission import Policy
-from bazaar_relay.service import Options, RelayService
-from bazaar_relay.sqlite_store import SqliteStore
+from bazaar_relay.machine.admission import Policy
+from bazaar_relay.serving.service import Options, RelayService
+from bazaar_relay.storage.sqlite_store import SqliteStore
 
 RELAY = Keypair.from_name("relay")
 _LINKS_PER_CONNECTION = 8

@@ -17,8 +17,8 @@ from bazaar_protocol.framing import pack
 from bazaar_protocol.letters import Renewed, decode_letter
 from bazaar_protocol.records import Record, unseal
 from bazaar_protocol.sealing import open_sealed
-from bazaar_relay.admission import Policy
-from bazaar_relay.service import Options
+from bazaar_relay.machine.admission import Policy
+from bazaar_relay.serving.service import Options
 
 
 @pytest.fixture(params=["memory", "libp2p"])

@@ -15,9 +15,9 @@ from bazaar_host.memory import MemoryNetwork
 from bazaar_protocol import frames
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import Keypair
-from bazaar_relay import overlay
-from bazaar_relay.service import RelayService
-from bazaar_relay.sqlite_store import SqliteStore
+from bazaar_relay.serving.service import RelayService
+from bazaar_relay.storage import overlay
+from bazaar_relay.storage.sqlite_store import SqliteStore
 
 RELAY = Keypair.from_name("relay")
 PUBLISHERS, SUBSCRIBERS, BATCHES, BATCH = 4, 12, 25, 8

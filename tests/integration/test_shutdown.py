@@ -15,7 +15,7 @@ from tests.shell import OK
 from tests.town import Site, raw_client, town, until
 
 from bazaar_host import clock
-from bazaar_node import api_socket
+from bazaar_node.api import api_socket
 from bazaar_protocol import frames, limits
 
 pytestmark = pytest.mark.xdist_group("heavy")

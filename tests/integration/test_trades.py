@@ -14,8 +14,8 @@ from bazaar_node import Node, OfferRequest, OpenNode, PostRequest, Task
 from bazaar_protocol.errors import Refused
 from bazaar_protocol.frames import RELAY_PROTOCOL
 from bazaar_protocol.identity import Keypair
-from bazaar_relay.service import RelayService
-from bazaar_relay.sqlite_store import SqliteStore
+from bazaar_relay.serving.service import RelayService
+from bazaar_relay.storage.sqlite_store import SqliteStore
 
 pytestmark = pytest.mark.xdist_group("heavy")
 

@@ -12,9 +12,9 @@ from tests.relay_records import AGENTS, NAME, advert, decline, heartbeat, log_of
 
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
-from bazaar_relay.memory_store import MemoryStore
-from bazaar_relay.sqlite_store import SqliteStore
-from bazaar_relay.store import Batch, NewLetter, NewRecord, Store
+from bazaar_relay.storage.memory_store import MemoryStore
+from bazaar_relay.storage.sqlite_store import SqliteStore
+from bazaar_relay.storage.store import Batch, NewLetter, NewRecord, Store
 
 IDS = tuple(agent.agent for agent in AGENTS)
 TASK = post(AGENTS[0], "text.translate", tags=("fast",))

@@ -9,8 +9,8 @@ from typing import Literal
 
 import pytest
 
-from bazaar_node.acceptance import Judgement, judge
-from bazaar_node.schemas import SchemaChecker
+from bazaar_node.work.acceptance import Judgement, judge
+from bazaar_node.work.schemas import SchemaChecker
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import Keypair

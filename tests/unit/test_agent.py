@@ -3,7 +3,7 @@
 import pytest
 from tests.market import Market
 
-from bazaar_node.events import Cancelled, Judge, Judged, StartWork, StopWork, WorkFailed
+from bazaar_node.market.events import Cancelled, Judge, Judged, StartWork, StopWork, WorkFailed
 from bazaar_protocol.errors import StaleEpoch
 from bazaar_protocol.log import check_segment
 from bazaar_protocol.records import RecordId

@@ -11,8 +11,8 @@ from tests import market as markets
 from tests.market import Market
 from tests.market_records import Trader
 
-from bazaar_node.drafts import draft_post
-from bazaar_node.events import (
+from bazaar_node.market.drafts import draft_post
+from bazaar_node.market.events import (
     Arrived,
     Asked,
     LearnTask,

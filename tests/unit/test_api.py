@@ -15,9 +15,9 @@ import pytest
 from tests.memory_node import MemoryNode
 from tests.served import Served, answering, served
 
-from bazaar_node import api_socket
-from bazaar_node.api import serve_api
-from bazaar_node.client import Client
+from bazaar_node.api import api_socket
+from bazaar_node.api.api import serve_api
+from bazaar_node.api.client import Client
 from bazaar_node.service import OfferRequest, PostRequest, TaskDetail
 from bazaar_protocol import limits
 from bazaar_protocol.errors import (

@@ -6,7 +6,7 @@ from tests import market as markets
 from tests.market import Market
 
 from bazaar_node.audit import FetchLog, audit_task
-from bazaar_node.events import (
+from bazaar_node.market.events import (
     Began,
     Cancelled,
     Judged,
@@ -14,8 +14,8 @@ from bazaar_node.events import (
     Opened,
     WorkFailed,
 )
-from bazaar_node.history import Row
 from bazaar_node.service import AuditReport
+from bazaar_node.storage.history import Row
 from bazaar_protocol import award
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import BidTerms

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bazaar_node.blobs import BlobStore
+from bazaar_node.storage.blobs import BlobStore
 from bazaar_protocol.errors import MalformedRecord, NotFound, StorageError, StorageFull
 
 DATA = bytes(range(256)) * 10_000
@@ -101,7 +101,7 @@ async def test_the_store_is_bounded_and_deleting_makes_room(folder: Path) -> Non
 FULL_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from bazaar_node.blobs import BlobStore
+from bazaar_node.storage.blobs import BlobStore
 from bazaar_protocol.errors import StorageError
 
 async def main():

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from bazaar_host.clock import SteadyClock
-from bazaar_node.agent import Agent
-from bazaar_node.drafts import draft_post
 from bazaar_node.driver import Driver
-from bazaar_node.events import Action, Asked
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_post
+from bazaar_node.market.events import Action, Asked
+from bazaar_node.market.turn import Pen
 from bazaar_node.service import PostRequest
-from bazaar_node.store import NodeStore, Parcel
-from bazaar_node.turn import Pen
+from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.log import Head
@@ -94,7 +94,7 @@ async def test_what_is_dispatched_is_durable_and_numbered(scene: Scene) -> None:
 
 
 async def test_nobody_is_told_of_what_is_not_durable(scene: Scene) -> None:
-    posting = asyncio.create_task(scene.post("one"))
+    posting, known = asyncio.create_task(scene.post("one")), 0
     while not posting.done():
         await asyncio.sleep(0)
         agent = await scene.driver.settled()

@@ -9,13 +9,13 @@ import pytest
 from tests.market_records import Trader
 
 from bazaar_host.clock import SteadyClock
-from bazaar_node.agent import Agent
-from bazaar_node.drafts import draft_offer, draft_post
 from bazaar_node.driver import Driver
-from bazaar_node.events import Action, AgentEvent, Arrived, Asked, Logged, WorkFailed
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_offer, draft_post
+from bazaar_node.market.events import Action, AgentEvent, Arrived, Asked, Logged, WorkFailed
+from bazaar_node.market.turn import Pen, Turn
 from bazaar_node.service import OfferRequest, PostRequest
-from bazaar_node.store import NodeStore, Parcel
-from bazaar_node.turn import Pen, Turn
+from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol import award, kinds
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.log import check_segment

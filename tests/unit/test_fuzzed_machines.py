@@ -9,7 +9,7 @@ from tests.market import Market
 from tests.market_records import Trader
 from tests.relay_driver import Driver
 
-from bazaar_node.events import (
+from bazaar_node.market.events import (
     AgentEvent,
     Arrived,
     InputReady,

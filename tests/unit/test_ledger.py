@@ -7,14 +7,14 @@ from tests import market as markets
 from tests.market import Market
 from tests.market_records import Trader
 
-from bazaar_node import agent as agents, ledger
-from bazaar_node.agent import Agent
-from bazaar_node.drafts import draft_post
-from bazaar_node.events import Arrived, Noted, Opened
-from bazaar_node.sealed_bids import seal_bid
+from bazaar_node.market import agent as agents, ledger
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_post
+from bazaar_node.market.events import Arrived, Noted, Opened
+from bazaar_node.market.sealed_bids import seal_bid
+from bazaar_node.market.turn import Pen
 from bazaar_node.service import PostRequest
-from bazaar_node.store import NodeStore
-from bazaar_node.turn import Pen
+from bazaar_node.storage.store import NodeStore
 from bazaar_protocol import award, limits
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import BidTerms

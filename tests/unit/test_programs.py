@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bazaar_node.programs import run_program
+from bazaar_node.work.programs import run_program
 from bazaar_protocol.errors import ConfigError, ProgramFailed
 
 PYTHON = shlex.quote(sys.executable)
@@ -207,7 +207,7 @@ async def test_a_program_ends_with_a_node_that_was_killed(tmp_path: Path) -> Non
     node = f"""
 import asyncio
 from pathlib import Path
-from bazaar_node.programs import run_program
+from bazaar_node.work.programs import run_program
 asyncio.run(run_program({python(FAMILY)!r}, b"", task_id="t", folder=Path({str(tmp_path)!r}),
                         on_progress=print, timeout_s=1000))
 """

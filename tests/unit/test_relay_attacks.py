@@ -7,9 +7,9 @@ from tests.relay_driver import RELAY, Driver
 from bazaar_protocol import frames, kinds, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
-from bazaar_relay import reading
-from bazaar_relay.admission import Policy
-from bazaar_relay.events import ConnectionId, Deliver, Drop, Read
+from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.events import ConnectionId, Deliver, Drop, Read
+from bazaar_relay.serving import reading
 
 
 @pytest.fixture

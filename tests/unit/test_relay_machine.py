@@ -13,8 +13,8 @@ from bazaar_protocol import frames, kinds, limits, records
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.log import check_proof
 from bazaar_protocol.records import Record
-from bazaar_relay.admission import Policy
-from bazaar_relay.events import (
+from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.events import (
     Commit,
     Committed,
     Disconnected,

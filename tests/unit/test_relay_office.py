@@ -10,14 +10,14 @@ from tests.scripted_relay import NODE, RELAY, Relay, Wire
 
 from bazaar_host.clock import SteadyClock
 from bazaar_host.memory import MemoryNetwork
-from bazaar_node.agent import Agent
-from bazaar_node.drafts import draft_post
 from bazaar_node.driver import Driver
-from bazaar_node.events import Action, Asked, KeepData, Logged, Outgoing
-from bazaar_node.relays import RelayOffice
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_post
+from bazaar_node.market.events import Action, Asked, KeepData, Logged, Outgoing
+from bazaar_node.market.turn import Pen
+from bazaar_node.network.relays import RelayOffice
 from bazaar_node.service import PostRequest
-from bazaar_node.store import NodeStore, Parcel
-from bazaar_node.turn import Pen
+from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol import frames, letters
 from bazaar_protocol.errors import OldBackup, StorageFull
 from bazaar_protocol.identity import Keypair, to_peer_id
@@ -191,7 +191,7 @@ async def test_a_full_mailbox_does_not_hold_up_the_records_behind(scene: Scene) 
 async def test_a_relay_that_never_says_it_told_all_does_not_stop_the_clock(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bazaar_node.relays.STRAGGLERS_S", 0.05)
+    monkeypatch.setattr("bazaar_node.network.relays.STRAGGLERS_S", 0.05)
     wire, number = await scene.subscribed(scene.relay)
     await scene.subscribed(scene.other)  # and then it says nothing
     await wire.say(frames.CaughtUp(number, 0))
@@ -217,8 +217,8 @@ async def direct_post() -> Asked:
 async def test_a_relay_that_is_gone_for_long_does_not_fill_the_disk(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bazaar_node.relays.TIDY_EVERY_S", 0.01)
-    monkeypatch.setattr("bazaar_node.relays.OUTBOX_KEPT_MAX", 5)
+    monkeypatch.setattr("bazaar_node.network.relays.TIDY_EVERY_S", 0.01)
+    monkeypatch.setattr("bazaar_node.network.relays.OUTBOX_KEPT_MAX", 5)
     wire, _ = await scene.subscribed(scene.relay)
     records = [Outgoing(seal(NODE, ADVERT, time_ms=number).raw, None) for number in range(20)]
     newest = await scene.store.write(records)

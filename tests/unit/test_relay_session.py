@@ -10,8 +10,8 @@ from tests.scripted_relay import ADDRESS, NODE, STORE, Listener, Scene, Wire, op
 
 from bazaar_host.links import Link
 from bazaar_host.memory import MemoryNetwork
-from bazaar_node.relay_link import Timing
-from bazaar_node.relay_session import RelaySession
+from bazaar_node.network.relay_link import Timing
+from bazaar_node.network.relay_session import RelaySession
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import LinkClosed, MalformedRecord, Refused, StorageError, Unreachable
 from bazaar_protocol.framing import pack

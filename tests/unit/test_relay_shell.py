@@ -14,14 +14,14 @@ from bazaar_protocol import frames, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.records import Record
-from bazaar_relay.connection import Connection
-from bazaar_relay.events import ConnectionId, Event, Received, Replay
-from bazaar_relay.fanout import Feed, News
-from bazaar_relay.intake import Intake
-from bazaar_relay.memory_store import MemoryStore
-from bazaar_relay.service import RelayService
-from bazaar_relay.store import Batch, NewRecord, Stored
-from bazaar_relay.turns import Turns
+from bazaar_relay.machine.events import ConnectionId, Event, Received, Replay
+from bazaar_relay.serving.connection import Connection
+from bazaar_relay.serving.fanout import Feed, News
+from bazaar_relay.serving.intake import Intake
+from bazaar_relay.serving.service import RelayService
+from bazaar_relay.serving.turns import Turns
+from bazaar_relay.storage.memory_store import MemoryStore
+from bazaar_relay.storage.store import Batch, NewRecord, Stored
 
 
 class GatedStore(MemoryStore):

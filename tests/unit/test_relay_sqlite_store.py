@@ -15,11 +15,11 @@ from bazaar_host.database import Database
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.log import Head
-from bazaar_relay import merging, overlay
-from bazaar_relay.index import Index
-from bazaar_relay.sqlite_schema import MIGRATIONS
-from bazaar_relay.sqlite_store import SqliteStore
-from bazaar_relay.store import Batch, NewLetter, NewRecord
+from bazaar_relay.storage import merging, overlay
+from bazaar_relay.storage.index import Index
+from bazaar_relay.storage.sqlite_schema import MIGRATIONS
+from bazaar_relay.storage.sqlite_store import SqliteStore
+from bazaar_relay.storage.store import Batch, NewLetter, NewRecord
 
 ALICE, BOB, CAROL, DAVE = (agent.agent for agent in AGENTS)
 TASK = post(AGENTS[0], "text", tags=("tag",))
@@ -27,9 +27,9 @@ LOG = log_of(AGENTS[0], 4)
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from bazaar_relay import overlay
-from bazaar_relay.sqlite_store import SqliteStore
-from bazaar_relay.store import Batch, NewRecord
+from bazaar_relay.storage import overlay
+from bazaar_relay.storage.sqlite_store import SqliteStore
+from bazaar_relay.storage.store import Batch, NewRecord
 from tests.relay_records import AGENTS, NAME, decline
 
 overlay._RECORDS_MAX = 20  # so that merges run all the time

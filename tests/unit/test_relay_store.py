@@ -14,9 +14,9 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.limits import INTEGER_MAX, LETTERS_PER_AGENT_MAX
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
-from bazaar_relay.memory_store import MemoryStore
-from bazaar_relay.sqlite_store import SqliteStore
-from bazaar_relay.store import FORGOTTEN_MAX, Batch, NewLetter, NewRecord, Store, Stored
+from bazaar_relay.storage.memory_store import MemoryStore
+from bazaar_relay.storage.sqlite_store import SqliteStore
+from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, NewLetter, NewRecord, Store, Stored
 
 ALICE, BOB, CAROL, DAVE = (agent.agent for agent in AGENTS)
 

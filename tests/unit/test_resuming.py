@@ -8,13 +8,13 @@ from tests.market import Market
 from tests.market_records import Trader
 
 from bazaar_host.clock import SteadyClock
-from bazaar_node.agent import Agent
-from bazaar_node.drafts import draft_offer, draft_post
 from bazaar_node.driver import Driver
-from bazaar_node.events import Action, Arrived, Began, Change, Logged, Observed, Resumed
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_offer, draft_post
+from bazaar_node.market.events import Action, Arrived, Began, Change, Logged, Observed, Resumed
+from bazaar_node.market.turn import Pen
 from bazaar_node.service import OfferRequest, PostRequest
-from bazaar_node.store import NodeStore, Parcel
-from bazaar_node.turn import Pen
+from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol import award
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Post

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tests.market import Market
 
-from bazaar_node.events import Judged
-from bazaar_node.retention import FINISHED_KEPT_MS, OFFERED_KEPT_MS, forget
-from bazaar_node.store import NodeStore
+from bazaar_node.market.events import Judged
+from bazaar_node.storage.retention import FINISHED_KEPT_MS, OFFERED_KEPT_MS, forget
+from bazaar_node.storage.store import NodeStore
 from bazaar_protocol.records import RecordId
 
 CAPABILITY = "a.b"

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 
-from bazaar_node import schema_rules
-from bazaar_node.schemas import SchemaChecker
+from bazaar_node.work import schema_rules
+from bazaar_node.work.schemas import SchemaChecker
 from bazaar_protocol import limits
 from bazaar_protocol.errors import MalformedRecord, SchemaMismatch
 

@@ -10,8 +10,8 @@ import pytest
 
 from bazaar_host.links import Link
 from bazaar_host.memory import MemoryNetwork, MemoryTransport
-from bazaar_node.blobs import BlobStore
-from bazaar_node.transfer import Wanted, fetch, serve
+from bazaar_node.network.transfer import Wanted, fetch, serve
+from bazaar_node.storage.blobs import BlobStore
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import MalformedRecord, Refused, StorageFull, TooLarge, Unreachable
 from bazaar_protocol.framing import pack

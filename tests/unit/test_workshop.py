@@ -9,15 +9,15 @@ import pytest
 from tests.market_records import Trader
 
 from bazaar_host.clock import SteadyClock
-from bazaar_node.agent import Agent
-from bazaar_node.blobs import BlobStore
-from bazaar_node.drafts import draft_offer, draft_post
 from bazaar_node.driver import Driver
-from bazaar_node.events import StartWork, WorkDone, WorkFailed
-from bazaar_node.schemas import SchemaChecker
+from bazaar_node.market.agent import Agent
+from bazaar_node.market.drafts import draft_offer, draft_post
+from bazaar_node.market.events import StartWork, WorkDone, WorkFailed
 from bazaar_node.service import OfferRequest, PostRequest
-from bazaar_node.store import NodeStore
-from bazaar_node.workshop import Handler, Outcome, Task, Workshop
+from bazaar_node.storage.blobs import BlobStore
+from bazaar_node.storage.store import NodeStore
+from bazaar_node.work.schemas import SchemaChecker
+from bazaar_node.work.workshop import Handler, Outcome, Task, Workshop
 from bazaar_protocol import limits
 
 OFFER = draft_offer(OfferRequest(capability="a.b"))

@@ -17,7 +17,7 @@ import msgspec
 from bazaar_host import key_files
 from bazaar_host.addresses import Address
 from bazaar_node import settings
-from bazaar_node.client import Client
+from bazaar_node.api.client import Client
 from bazaar_node.service import RelayView, Status
 from bazaar_node.settings import FileSettings, NodeSettings
 from bazaar_protocol import limits

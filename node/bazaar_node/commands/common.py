@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from bazaar_node.client import TIMEOUT_S, Client
+from bazaar_node.api.client import TIMEOUT_S, Client
 
 
 @Parameter(name="*")

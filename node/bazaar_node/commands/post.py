@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import Parameter
 
 from bazaar_node import outcomes
-from bazaar_node.client import Client
+from bazaar_node.api.client import Client
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.inputs import Duration

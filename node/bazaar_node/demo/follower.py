@@ -1,6 +1,6 @@
 """What became of a task, as the node that posted it tells."""
 
-from bazaar_node.client import Client
+from bazaar_node.api.client import Client
 from bazaar_node.service import TaskDetail, TaskEvent
 from bazaar_protocol.errors import LocalError, TimedOut
 

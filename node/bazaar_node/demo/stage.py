@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Final
 
-from bazaar_node.client import Client
+from bazaar_node.api.client import Client
 from bazaar_protocol.errors import LocalError, TimedOut
 
 READY_S: Final = 30.0

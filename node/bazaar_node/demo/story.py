@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bazaar_node import outcomes
-from bazaar_node.client import Client
+from bazaar_node.api.client import Client
 from bazaar_node.demo import agents
 from bazaar_node.demo.agents import BO, CY, DEE, MAL, WORKERS
 from bazaar_node.demo.follower import Follower

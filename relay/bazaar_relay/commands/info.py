@@ -31,7 +31,7 @@ def info(
 def _document(address: str | None, passphrase_file: Path | None, common: Common) -> bytes:
     # Imported here: each needs more than a short command should load for the other.
     if address is not None:
-        from bazaar_relay.process import fetch_information
+        from bazaar_relay.serving.process import fetch_information
 
         return asyncio.run(fetch_information(address))
     return _own_document(passphrase_file, common)
@@ -40,7 +40,8 @@ def _document(address: str | None, passphrase_file: Path | None, common: Common)
 def _own_document(passphrase_file: Path | None, common: Common) -> bytes:
     from bazaar_host import key_files
     from bazaar_protocol.errors import NotRunning
-    from bazaar_relay import homes, information, settings
+    from bazaar_relay import homes, settings
+    from bazaar_relay.serving import information
 
     home = settings.Home(common.folder)
     values = settings.load(common.folder, flags={}).values

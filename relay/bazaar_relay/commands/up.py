@@ -53,7 +53,7 @@ def up(
 def _run(home: Path, values: FileSettings, passphrase: "Passphrase") -> None:
     # Imported here: libp2p takes a second to load, and a wrong option should not have to wait.
     from bazaar_host import logs
-    from bazaar_relay.process import run_relay
+    from bazaar_relay.serving.process import run_relay
 
     logs.set_up(values.log_level, values.log_format)
     asyncio.run(run_relay(home, values, passphrase=passphrase, on_ready=_report_ready))

@@ -1,0 +1,1 @@
+"""What an agent decides: pure machines for the poster's side and the worker's."""

@@ -1,0 +1,333 @@
+"""An agent: the pure machine that decides what its node signs, and what it wants done.
+
+``handle`` takes what happened and the time, and returns a ``Turn``: changes that have to become
+durable together, then actions. It reads no clock, touches no socket and draws no random number
+itself, so the daemon and a simulation run the very same code. If the changes could not be made
+durable, throw the machine away and build it again from the store: nothing had left it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Final
+
+from bazaar_node.market.events import (
+    AgentEvent,
+    Arrived,
+    Asked,
+    Cancelled,
+    InputFound,
+    InputReady,
+    Judged,
+    KeepData,
+    Learnt,
+    LetterArrived,
+    Offer,
+    RefusedByRelay,
+    ResultArrived,
+    Resumed,
+    Ticked,
+    WorkDone,
+    WorkFailed,
+    WorkProgressed,
+)
+from bazaar_node.market.ledger import Entry, Ledger
+from bazaar_node.market.poster import Poster, Standing
+from bazaar_node.market.turn import Pen, Turn
+from bazaar_node.market.worker import Worker
+from bazaar_protocol import limits
+from bazaar_protocol.errors import BazaarError, NotFound
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import Advert, Award, BidTerms, Capability, Post
+from bazaar_protocol.letters import Renewed, TaskInput, TaskResult
+from bazaar_protocol.records import Record, RecordId
+
+NEUTRAL_STANDING: Final = 5_000
+"""What we hold of an agent of whom we know nothing, in basis points."""
+
+SEEN_MAX: Final = 16_384
+"""How many records are remembered by id, since several relays hand us the same ones."""
+
+
+class Agent:
+    """Everything one identity does in the market."""
+
+    def __init__(
+        self,
+        pen: Pen,
+        entries: Iterable[Entry] = (),
+        *,
+        opened: Mapping[RecordId, BidTerms] | None = None,
+        past: Iterable[RecordId] = (),
+        offers: Mapping[str, Offer] | None = None,
+        slots: int = 1,
+        price_min: int = 0,
+        standing: Standing = lambda _: NEUTRAL_STANDING,
+    ) -> None:
+        self.pen = pen
+        self.offers: dict[str, Offer] = dict(offers or {})
+        self.slots = slots
+        self.is_spoiled = False
+        """Whether an error came after something was decided: what is in memory is ahead of what
+        is durable then, and the machine has to be built again from the store."""
+        self._ledger = Ledger(entries, past)
+        self._ledger.opened.update(opened or {})
+        self._poster = Poster(self._ledger, standing)
+        self._worker = Worker(self._ledger, self.offers, slots, price_min)
+        self._seen: OrderedDict[RecordId, None] = OrderedDict()
+
+    @property
+    def hears_others(self) -> bool:
+        """Whether what others say reaches us: while it does not, their silence means nothing."""
+        return self._poster.hears_others
+
+    @hears_others.setter
+    def hears_others(self, hears: bool) -> None:
+        self._poster.hears_others = hears
+
+    @property
+    def load(self) -> int:
+        """How many slots are taken."""
+        return len(self._worker.jobs)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where our node can be dialed."""
+        return self._worker.addresses
+
+    @addresses.setter
+    def addresses(self, addresses: tuple[str, ...]) -> None:
+        self._worker.addresses = addresses
+
+    @property
+    def relays(self) -> tuple[AgentId, ...]:
+        """The relays by which we can be reached."""
+        return self._poster.relays
+
+    @relays.setter
+    def relays(self, relays: tuple[AgentId, ...]) -> None:
+        self._poster.relays = relays
+
+    def entry(self, task: RecordId) -> Entry | None:
+        """Return a task in memory."""
+        return self._ledger.get(task)
+
+    def progress(self, task: RecordId) -> tuple[int, str]:
+        """Return how far an attempt of ours is, as last reported."""
+        job = self._worker.jobs.get(task)
+        return (job.percent, job.note) if job is not None else (0, "")
+
+    def handle(self, event: AgentEvent, now_ms: int) -> Turn:
+        """Decide what to do about ``event``.
+
+        Raises:
+            RemoteError: What was asked for is not possible in the state the task is in.
+            NotFound: It is about a task that is not ours.
+
+        """
+        turn = Turn(self.pen, now_ms)
+        try:
+            self._decide(turn, event)
+        except BazaarError:
+            self.is_spoiled |= bool(turn.changes)
+            raise
+        return turn
+
+    def _decide(self, turn: Turn, event: AgentEvent) -> None:
+        match event:
+            case Ticked():
+                self._tick(turn)
+            case Resumed():
+                self._poster.resume(turn)
+                self._worker.resume(turn)
+            case Asked() | ResultArrived() | Judged() | InputFound() | Cancelled():
+                self._post(turn, event)
+            case InputReady() | WorkProgressed() | WorkDone() | WorkFailed() | Learnt():
+                self._work(turn, event)
+            case _:
+                self._hear(turn, event)
+
+    def wake_ms(self) -> int | None:
+        """Return when ``Ticked`` is due if nothing happens before; None for never."""
+        tasks = self._ledger.wake_ms() if self.hears_others else None
+        moments = (tasks, self._worker.wake_ms())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def advert(
+        self, *, name: str, relays: tuple[str, ...], expires_in_ms: int, now_ms: int,
+        offers: Mapping[str, Offer] | None = None,
+    ) -> Record:  # fmt: skip
+        """Sign what we offer now. The time is its version, so a later one always replaces it.
+
+        Raises:
+            MalformedRecord: The offers are too many or too large for an advert, or one is none.
+
+        """
+        shown = self.offers if offers is None else offers
+        body = Advert(
+            version=now_ms,
+            name=name,
+            capabilities=tuple(_capability(offer) for offer in shown.values()),
+            relays=relays,
+            addresses=self.addresses,
+            slots=self.slots,
+            load=self.load,
+            expires_in_ms=expires_in_ms,
+        )
+        return self.pen.sign(body, now_ms)
+
+    def may_fetch(self, peer: AgentId, task: RecordId, wanted: bytes) -> bool:
+        """Tell whether ``peer`` may have this input or result of a task from us."""
+        entry = self._ledger.get(task)
+        if entry is None:
+            return False
+        held = entry.task
+        if entry.role == "poster":
+            return peer == held.worker and wanted == held.terms.input.hash
+        judges = {held.poster, held.terms.acceptance.evaluator}
+        delivered = getattr(held.deliver.body, "hash", None) if held.deliver else None
+        return peer in judges and wanted == delivered
+
+    def _tick(self, turn: Turn) -> None:
+        for entry in self._ledger.pop_due(turn.now_ms) if self.hears_others else ():
+            if entry.role == "poster":
+                self._poster.advance(turn, entry)
+            else:
+                self._worker.observe(turn, entry, None)
+            self._ledger.schedule(entry, turn.now_ms)
+        self._worker.tick(turn)
+
+    def _take(self, turn: Turn, record: Record) -> None:
+        if record.author == self.pen.agent or not self._is_new(record.id):
+            return  # our own words come back, or another relay was faster
+        self._take_new(turn, record)
+        if record.id in turn.refused:  # it may have come too early, and another relay tells all
+            self._seen.pop(record.id, None)
+
+    def _take_new(self, turn: Turn, record: Record) -> None:
+        if self._ledger.is_past(RecordId(getattr(record.body, "task", record.id))):
+            return
+        if isinstance(record.body, Post):
+            self._worker.consider(turn, record)
+            return
+        task = getattr(record.body, "task", None)
+        entry = self._ledger.get(task) if task is not None else None
+        if entry is not None and entry.role == "poster":
+            self._poster.take(turn, entry, record)
+        elif entry is not None:
+            self._worker.take(turn, entry, record)
+        elif isinstance(record.body, Award):
+            self._worker.learn(turn, record, record.body)
+
+    def _is_new(self, record: RecordId) -> bool:
+        if record in self._seen:
+            return False
+        self._seen[record] = None
+        if len(self._seen) > SEEN_MAX:
+            self._seen.popitem(last=False)
+        return True
+
+    def _read(self, turn: Turn, sender: AgentId, letter: object) -> None:
+        match letter:
+            case Renewed():
+                self._worker.renew(turn, sender, letter)
+            case TaskInput(task, data):
+                entry = self._ledger.get(RecordId(task))
+                if entry is not None and _is_input(entry, sender, data):
+                    turn.act(KeepData(RecordId(task), data))
+            case TaskResult(task, epoch, data):
+                entry = self._ledger.get(RecordId(task))
+                if entry is not None and _may_be_result(entry, sender, epoch):
+                    entry.results += 1
+                    turn.act(KeepData(RecordId(task), data))
+            case _:
+                return
+
+    def _hear(self, turn: Turn, event: Arrived | LetterArrived | RefusedByRelay) -> None:
+        match event:
+            case Arrived(record):
+                self._take(turn, record)
+            case LetterArrived(sender, letter):
+                self._read(turn, sender, letter)
+            case RefusedByRelay(record, status):
+                self._note_refusal(turn, record, status)
+
+    def _post(
+        self, turn: Turn, event: Asked | ResultArrived | Judged | InputFound | Cancelled
+    ) -> None:
+        match event:
+            case Asked(post, command):
+                self._poster.post(turn, post, command)
+            case ResultArrived():
+                self._poster.judge_when_here(turn, event)
+            case Judged():
+                self._poster.judge(turn, event)
+            case InputFound(task, worker, data):
+                turn.mail(worker, TaskInput(task, data))
+            case Cancelled(task, reason):
+                self._cancel(turn, event, task, reason)
+
+    def _work(
+        self, turn: Turn, event: InputReady | WorkProgressed | WorkDone | WorkFailed | Learnt
+    ) -> None:
+        match event:
+            case InputReady():
+                self._worker.start(turn, event)
+            case WorkProgressed():
+                self._worker.progress(turn, event)
+            case WorkDone():
+                self._worker.deliver(turn, event)
+            case WorkFailed(task, epoch, reason):
+                self._worker.give_up(turn, task, epoch, reason)
+            case Learnt():
+                self._worker.take_learnt(turn, event)
+
+    def _cancel(self, turn: Turn, event: Cancelled, task: RecordId, reason: str) -> None:
+        entry = self._ledger.get(task)
+        if entry is None:
+            raise NotFound(f"no live task {task.hex()[:12]}")
+        if entry.role == "poster":
+            self._poster.cancel(turn, event)
+        else:
+            self._worker.give_up(turn, task, entry.task.epoch, reason)
+
+    def _note_refusal(self, turn: Turn, record: Record, status: str) -> None:
+        task = getattr(record.body, "task", record.id)
+        entry = self._ledger.get(RecordId(task))
+        if entry is None:
+            return
+        epoch = getattr(record.body, "epoch", 0)
+        turn.note(
+            entry.task.id, "refused", f"{record.kind}: {status}", epoch=epoch, record=record.id
+        )
+
+
+def _is_input(entry: Entry, sender: AgentId, data: bytes) -> bool:
+    task = entry.task
+    is_ours = entry.role == "worker" and sender == task.poster
+    return is_ours and sha256(data).digest() == task.terms.input.hash
+
+
+def _may_be_result(entry: Entry, sender: AgentId, epoch: int) -> bool:
+    """Tell whether to keep a letter: the record that names its hash comes after it.
+
+    So the worker could send anything, and any number of letters would fill our disk.
+    """
+    task = entry.task
+    is_held = entry.role == "poster" and (sender, epoch) == (task.worker, task.epoch)
+    return is_held and entry.results < limits.RESULTS_MAILED_PER_TASK_MAX
+
+
+def _capability(offer: Offer) -> Capability:
+    return Capability(
+        name=offer.name,
+        version=offer.version,
+        description=offer.description,
+        input_schema=offer.input_schema,
+        output_schema=offer.output_schema,
+        price=offer.price,
+        input_bytes_max=0,
+        duration_ms_max=0,
+        tags=offer.tags,
+        fingerprint=offer.fingerprint,
+    )

@@ -1,0 +1,254 @@
+"""The side of an agent that wants work done: it posts, awards, watches leases, and judges."""
+
+from collections.abc import Callable
+
+from bazaar_node.market.events import (
+    Cancelled,
+    FetchResult,
+    Judge,
+    Judged,
+    Opened,
+    ResultArrived,
+    SendInput,
+    TaskChanged,
+)
+from bazaar_node.market.ledger import Entry, Ledger
+from bazaar_node.market.sealed_bids import open_bid
+from bazaar_node.market.turn import Turn
+from bazaar_protocol import award, limits
+from bazaar_protocol.award import Offer
+from bazaar_protocol.errors import (
+    BadSignature,
+    IllegalTransition,
+    MalformedRecord,
+    NotFound,
+    StaleEpoch,
+)
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import (
+    Accept,
+    Bid,
+    BidTerms,
+    Breach,
+    Decline,
+    Deliver,
+    Heartbeat,
+    Post,
+    Verdict,
+    Withdraw,
+)
+from bazaar_protocol.letters import Renewed
+from bazaar_protocol.normal_form import to_normal
+from bazaar_protocol.records import Record, RecordId
+from bazaar_protocol.task import AwardDue, BreachDue, SeenBid, State, Task, due, link_to, step
+
+Standing = Callable[[AgentId], int]
+"""What we hold of an agent, in basis points."""
+
+
+class Poster:
+    """Drives the tasks that this agent posted."""
+
+    def __init__(self, ledger: Ledger, standing: Standing) -> None:
+        self._ledger = ledger
+        self._standing = standing
+        self.hears_others = True
+        self.relays: tuple[AgentId, ...] = ()
+        """The relays by which we can be reached, for the awards that say so."""
+
+    def post(self, turn: Turn, body: Post, command: str) -> Entry:
+        """Post a task; ``command`` is kept for when its result is judged.
+
+        Raises:
+            MalformedRecord: The post contradicts itself.
+
+        """
+        award.check_post(body, turn.pen.agent)
+        record = turn.say(body)
+        entry = self._ledger.begin(turn, record, "poster", command)
+        self.advance(turn, entry)
+        return entry
+
+    def take(self, turn: Turn, entry: Entry, record: Record) -> None:
+        """Deal with a record about a task of ours."""
+        if isinstance(record.body, Bid) and not self._open(turn, entry, record):
+            return
+        before = entry.task
+        changed = self._ledger.observe(turn, entry, record)
+        self._forget_replaced(before, entry.task)
+        match record.body:
+            case Heartbeat() if entry.task.heartbeat is not None and self._is_sequencer(
+                turn, entry
+            ):
+                if entry.task.heartbeat.id == record.id:
+                    renewed = Renewed(before.id, entry.task.epoch, record.id)
+                    turn.mail(record.author, renewed)
+            case Accept() if changed:
+                self._send_input(turn, entry)
+            case Deliver() if changed:
+                turn.act(FetchResult(before.id, record))
+            case Decline(epoch=0, reason=reason) if before.state is State.OPEN:
+                # It changes nothing, but its poster wants to know why nobody bids.
+                turn.note(before.id, "decline", reason, agent=record.author, record=record.id)
+                turn.act(TaskChanged(before.id))
+            case _:
+                pass
+        self.advance(turn, entry)
+
+    def advance(self, turn: Turn, entry: Entry) -> None:
+        """Let time pass for a task, and sign what is due if we are its sequencer."""
+        if self.hears_others:
+            self._ledger.observe(turn, entry, None)
+        if not self._is_sequencer(turn, entry):
+            return
+        while (todo := due(entry.task, turn.now_ms)) is not None:
+            match todo:
+                case AwardDue(bids, worker):
+                    if not self._award(turn, entry, bids, worker):
+                        return
+                case BreachDue() if not self.hears_others:
+                    return  # what we take for silence may wait at a relay
+                case BreachDue(deadline):
+                    task = entry.task
+                    assert task.accept is not None
+                    body = Breach(task.id, link_to(task.accept), task.epoch, deadline)
+                    if not self._ledger.observe(turn, entry, turn.say(body)):
+                        return
+
+    def judge_when_here(self, turn: Turn, event: ResultArrived) -> None:
+        """Have a result judged, now that it is here."""
+        entry = self._ledger.get(event.task)
+        if entry is None or entry.task.state is not State.DELIVERED:
+            return
+        deliver = entry.task.deliver
+        if deliver is not None and _delivered(deliver).hash == event.hash:
+            turn.act(Judge(event.task, entry.task.post, deliver))
+
+    def judge(self, turn: Turn, event: Judged) -> None:
+        """Sign the verdict.
+
+        Raises:
+            NotFound: We have no such task.
+            IllegalTransition: It does not wait for a verdict of ours.
+
+        """
+        entry = self._find(event.task)
+        task = entry.task
+        if task.state is not State.DELIVERED or task.deliver is None:
+            raise IllegalTransition(task.state, "verdict")
+        if task.deliver.id != event.deliver:
+            raise IllegalTransition(task.state, "verdict", "another result came meanwhile")
+        if (task.terms.acceptance.evaluator or task.poster) != turn.pen.agent:
+            raise IllegalTransition(task.state, "verdict", "its evaluator judges it")
+        link = link_to(task.deliver)
+        reason = to_normal(event.reason, limits.TEXT_CHARS_MAX)
+        verdict = Verdict(task.id, link, task.epoch, event.accepted, reason, ())
+        self._ledger.observe(turn, entry, turn.say(verdict))
+
+    def cancel(self, turn: Turn, event: Cancelled) -> None:
+        """Take a task back.
+
+        Raises:
+            NotFound: We have no such task.
+            IllegalTransition: It is delivered already, or over.
+
+        """
+        entry = self._find(event.task)
+        if entry.task.state not in {State.OPEN, State.AWARDED, State.RUNNING}:
+            raise IllegalTransition(entry.task.state, "withdraw")
+        reason = to_normal(event.reason, limits.TEXT_CHARS_MAX)
+        body = Withdraw(event.task, None, entry.task.epoch, reason)
+        self._ledger.observe(turn, entry, turn.say(body))
+
+    def resume(self, turn: Turn) -> None:
+        """After a start: ask again for what a crash may have interrupted."""
+        for entry in self._ledger.live("poster"):
+            task = entry.task
+            if task.state is State.DELIVERED and task.deliver is not None:
+                turn.act(FetchResult(task.id, task.deliver))
+            if task.state is State.RUNNING:
+                self._send_input(turn, entry)
+
+    def _award(
+        self, turn: Turn, entry: Entry, bids: tuple[SeenBid, ...], worker: AgentId | None
+    ) -> bool:
+        task = entry.task
+        offers = self._offers(bids, turn.now_ms)
+        price, bid = task.terms.price, b""
+        if worker is None:
+            best = award.choose(task.terms.rule, task.terms.price, offers)
+            if best is None:
+                return False
+            worker, bid = best.worker, best.bid
+            price = price if task.terms.mode == "claim" else best.terms.price
+        body = award.draft(
+            task.post,
+            worker,
+            epoch=task.epoch + 1,
+            price=price,
+            bid=bid,
+            relays=self.relays,
+            considered=offers,
+        )
+        return self._ledger.observe(turn, entry, turn.say(body))
+
+    def _offers(self, bids: tuple[SeenBid, ...], now_ms: int) -> list[Offer]:
+        offers: list[Offer] = []
+        for bid in bids:
+            terms = self._terms(bid.record)
+            if terms is not None and now_ms <= bid.seen_ms + terms.valid_for_ms:
+                worker = bid.record.author
+                offers.append(Offer(bid.record.id, worker, terms, self._standing(worker)))
+        return offers
+
+    def _terms(self, record: Record) -> BidTerms | None:
+        assert isinstance(record.body, Bid)
+        return record.body.terms or self._ledger.opened.get(record.id)
+
+    def _open(self, turn: Turn, entry: Entry, record: Record) -> bool:
+        """Open a sealed bid that the task takes; tell whether its terms fit to the record."""
+        assert isinstance(record.body, Bid)
+        if record.body.terms is not None or not _takes(entry.task, record, turn.now_ms):
+            return True
+        try:
+            letter = open_bid(turn.pen.keys, record)
+        except (MalformedRecord, BadSignature) as error:
+            self._ledger.refuse(turn, entry, record, error)
+            return False
+        self._ledger.opened[record.id] = letter.terms
+        turn.changes.append(Opened(record.id, letter.salt, letter.terms))
+        return True
+
+    def _forget_replaced(self, before: Task, after: Task) -> None:
+        """Forget the terms of bids that a newer one replaced: there may be any number."""
+        if before.bids is not after.bids:
+            left = {bid.record.id for bid in after.bids}
+            for bid in before.bids:
+                if bid.record.id not in left:
+                    self._ledger.opened.pop(bid.record.id, None)
+
+    def _send_input(self, turn: Turn, entry: Entry) -> None:
+        task, given = entry.task, entry.task.terms.input
+        if given.data is None and given.size <= limits.MAILED_BYTES_MAX and task.worker:
+            turn.act(SendInput(task.id, task.worker, given.hash))
+
+    def _find(self, task: RecordId) -> Entry:
+        entry = self._ledger.get(task)
+        if entry is None or entry.role != "poster":
+            raise NotFound(f"no task {task.hex()[:12]} of ours")
+        return entry
+
+    def _is_sequencer(self, turn: Turn, entry: Entry) -> bool:
+        return entry.task.terms.sequencer == turn.pen.agent
+
+
+def _takes(task: Task, record: Record, now_ms: int) -> bool:
+    try:
+        return step(task, record, now_ms) is not task
+    except (StaleEpoch, IllegalTransition):
+        return False
+
+
+def _delivered(record: Record) -> Deliver:
+    assert isinstance(record.body, Deliver)
+    return record.body

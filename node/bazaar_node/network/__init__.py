@@ -1,0 +1,1 @@
+"""A node's links: to its relays, and to other nodes for what is too large to mail."""

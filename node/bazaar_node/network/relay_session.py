@@ -1,0 +1,341 @@
+"""A node's lasting connection to one relay, through all that a network does to it.
+
+The daemon runs one ``RelaySession`` for each relay it knows, and hears from it as its listener.
+Whatever happens (the relay restarts, hangs, or sends nonsense) the session ends the link, waits,
+and dials again; only cancelling ``run`` or a fault of our own ends it. Events that a lost link
+swallowed come again, since the listener subscribes anew from the cursor it has dealt with.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+from bazaar_host.links import Link, Transport
+from bazaar_host.logs import logger
+from bazaar_node.network.relay_link import Answer, News, Pending, RelayLink, Request, Timing
+from bazaar_protocol import frames, limits
+from bazaar_protocol.errors import (
+    LinkClosed,
+    MalformedRecord,
+    Refused,
+    RemoteError,
+    TooLarge,
+    Unreachable,
+)
+from bazaar_protocol.framing import pack
+
+SOFTWARE: Final = "bazaar"
+_FRAME_OVERHEAD_BYTES: Final = 64
+_RECORD_OVERHEAD_BYTES: Final = 5
+
+log = logger(__name__)
+
+
+class SessionListener(Protocol):
+    """Hears from a session: one call at a time, in the order in which the relay spoke.
+
+    While a method runs, what comes next waits, in the end at the relay. A method may make requests
+    on the session. A ``RemoteError`` that leaves it ends the link, and the session dials again; any
+    other error ends ``run``. It is cancelled when the link ends meanwhile.
+    """
+
+    async def on_connected(self, session: "RelaySession", welcome: frames.Welcome) -> None:
+        """Begin: a link is up. Time to subscribe."""
+        ...
+
+    async def on_event(self, session: "RelaySession", cursor: int, raw: bytes) -> None:
+        """Take a record that matches the subscription. Nobody has verified it."""
+        ...
+
+    async def on_caught_up(self, session: "RelaySession", cursor: int) -> None:
+        """Note that everything up to ``cursor`` was sent."""
+        ...
+
+    async def on_letter(self, session: "RelaySession", number: int, sealed: bytes) -> None:
+        """Take a letter; it comes again until it is collected."""
+        ...
+
+    async def on_lagged(self, session: "RelaySession", cursor: int) -> None:
+        """Note that we were too slow; the relay goes on from ``cursor`` and leaves nothing out."""
+        ...
+
+    async def on_disconnected(self, session: "RelaySession", reason: str) -> None:
+        """Note that the link which ``on_connected`` told of is lost."""
+        ...
+
+
+class RelaySession:
+    """A connection to the relay at ``address`` that mends itself.
+
+    All requests raise ``Unreachable`` while there is no link, ``Refused`` when the relay says no,
+    ``LinkClosed`` when the link ends or no answer comes in time (then it may have been done or
+    not), and ``MalformedRecord`` for an answer that is none.
+
+    Args:
+        transport: Dials; it makes sure that the relay is the one in ``address``.
+        address: A multiaddr that ends in ``/p2p/…``.
+        listener: Who hears.
+        rng: Spreads the attempts to connect.
+        timing: How patient to be.
+
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        address: str,
+        listener: SessionListener,
+        *,
+        rng: random.Random,
+        timing: Timing | None = None,
+    ) -> None:
+        self.address = address
+        self.welcome: frames.Welcome | None = None
+        """What the relay said of itself; none while there is no link."""
+        self.last_failure = ""
+        """Why the last attempt or link ended, for people."""
+        self.malformed_count = 0
+        """How many links ended because the relay broke the protocol."""
+        self._transport = transport
+        self._listener = listener
+        self._rng = rng
+        self._timing = timing or Timing()
+        self._relay: RelayLink | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether requests can be made."""
+        return self._relay is not None
+
+    async def run(self) -> None:
+        """Stay connected until cancelled.
+
+        Raises:
+            LocalError: The listener met it.
+
+        """
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            started_at = loop.time()
+            try:
+                await self._connect_and_serve()
+            except RemoteError as error:
+                self._note(str(error).removeprefix(f"{self.address}: "))
+                self.malformed_count += isinstance(error, MalformedRecord)
+            # A relay that welcomes us and hangs up at once must not be dialed ten times a second.
+            if loop.time() - started_at > self._timing.backoff_s_max:
+                attempt = 0
+            delay_s = min(self._timing.backoff_first_s * 2**attempt, self._timing.backoff_s_max)
+            await asyncio.sleep(delay_s * self._rng.uniform(0.5, 1))
+            attempt = min(attempt + 1, 16)
+
+    def drop(self, error: RemoteError) -> None:
+        """End the link, if there is one, and dial again."""
+        if self._relay is not None:
+            self._relay.fail(error)
+
+    async def request(self, frame: Request) -> Answer:
+        """Send ``frame``, whose number is ignored, and wait for its answer.
+
+        It is of the type that belongs to the request; another would have ended the link.
+        """
+        return await self._connected().request(frame)
+
+    async def publish(self, raws: Sequence[bytes]) -> list[str]:
+        """Publish records in order, in as many frames as it takes; a status for each.
+
+        When it raises, some of them may have been published.
+        """
+        relay = self._connected()
+        statuses: list[str] = []
+        under_way: deque[tuple[Pending, int]] = deque()
+        try:
+            for batch in _batches(raws):
+                if len(under_way) == limits.PUBLISHES_UNDER_WAY_MAX:
+                    statuses += await self._statuses(relay, *under_way[0])
+                    under_way.popleft()
+                under_way.append((await relay.send(frames.Publish(0, batch)), len(batch)))
+            while under_way:
+                statuses += await self._statuses(relay, *under_way[0])
+                under_way.popleft()
+        finally:
+            for pending, _ in under_way:
+                relay.forget(pending)
+        return statuses
+
+    async def subscribe(self, filters: Sequence[frames.Filter], since: int) -> None:
+        """Ask for what matches any of ``filters``, from the cursor ``since`` on.
+
+        It replaces the earlier subscription. The answer is what the listener hears; a relay that
+        refuses it loses the link.
+        """
+        await self._connected().subscribe(tuple(filters), since)
+
+    async def query(
+        self, capability: str, words: str = "", *, after: str = "", limit: int = limits.PAGE_MAX
+    ) -> frames.Adverts:
+        """Return a page of adverts, best first; ``next`` of it is ``after`` for the next."""
+        answer = await self.request(frames.Query(0, capability, words, after, limit))
+        assert isinstance(answer, frames.Adverts)
+        return answer
+
+    async def log(self, author: bytes, first: int, last: int) -> list[bytes]:
+        """Return the entries ``first`` to ``last`` of a log, as far as the relay has them."""
+        raws: list[bytes] = []
+        while first + len(raws) <= last:
+            segment = await self._segment(frames.GetLog(0, author, first + len(raws), last))
+            raws += segment.records
+            if first + len(raws) > last + 1:
+                raise self._broken(f"more entries than the {last - first + 1} asked for")
+            if not segment.more:
+                break
+        return raws
+
+    async def head(self, author: bytes) -> bytes | None:
+        """Return the newest entry of a log, or None if the relay knows none."""
+        segment = await self._segment(frames.GetHead(0, author))
+        if len(segment.records) > 1:
+            raise self._broken(f"a log has one head, not {len(segment.records)}")
+        return segment.records[0] if segment.records else None
+
+    async def task(self, task_id: bytes, after: int = 0) -> list[bytes]:
+        """Return the records of a task in the relay's order, those after the cursor ``after``."""
+        raws: list[bytes] = []
+        while True:
+            segment = await self._segment(frames.GetTask(0, task_id, after))
+            raws += segment.records
+            if not segment.more:
+                return raws
+            if segment.cursor <= after or len(raws) > limits.RECORDS_PER_TASK_MAX:
+                raise self._broken("the records of a task have no end")
+            after = segment.cursor
+
+    async def claim(self, task: bytes) -> bytes:
+        """Ask the relay, which is the sequencer, for a task; return its award."""
+        answer = await self.request(frames.Claim(0, task))
+        assert isinstance(answer, frames.Claimed)
+        return answer.record
+
+    async def mail(self, to: bytes, sealed: bytes) -> None:
+        """Leave a sealed letter for an agent; it is durable when this returns."""
+        await self.request(frames.Mail(0, to, sealed))
+
+    async def collect(self, numbers: Sequence[int]) -> None:
+        """Let the relay forget letters that we have dealt with."""
+        for start in range(0, len(numbers), limits.LETTERS_PER_AGENT_MAX):
+            part = tuple(numbers[start : start + limits.LETTERS_PER_AGENT_MAX])
+            await self.request(frames.Collect(0, part))
+
+    async def ping(self) -> float:
+        """Return how many seconds an answer takes."""
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        await self.request(frames.Ping(0))
+        return loop.time() - started_at
+
+    def _note(self, failure: str) -> None:
+        if failure != self.last_failure:  # once, and not with each of its repetitions
+            log.warning("relay not reached", relay=self.address, trouble=failure)
+        self.last_failure = failure
+
+    def _connected(self) -> RelayLink:
+        if self._relay is None:
+            raise Unreachable(f"no link to the relay {self.address}: {self.last_failure}")
+        return self._relay
+
+    def _broken(self, reason: str) -> MalformedRecord:
+        """End the link for an answer that only its asker could judge."""
+        error = MalformedRecord(reason)
+        self.drop(error)
+        return error
+
+    async def _segment(
+        self, frame: frames.GetLog | frames.GetHead | frames.GetTask
+    ) -> frames.Segment:
+        answer = await self.request(frame)
+        assert isinstance(answer, frames.Segment)
+        if answer.more and not answer.records:
+            raise self._broken("an empty page that is not the last")
+        return answer
+
+    async def _statuses(self, relay: RelayLink, pending: Pending, count: int) -> tuple[str, ...]:
+        answer = await relay.answer(pending)
+        assert isinstance(answer, frames.Published)
+        if len(answer.statuses) != count:
+            raise self._broken(f"{len(answer.statuses)} statuses for {count} records")
+        return answer.statuses
+
+    async def _connect_and_serve(self) -> None:
+        async with self._dialed() as link:
+            welcome, early = await self._shake_hands(link)
+            relay = RelayLink(link, self._timing, early)
+            self.welcome, self._relay = welcome, relay
+            try:
+                await relay.run(lambda: self._listener.on_connected(self, welcome), self._tell)
+            except RemoteError as error:
+                self.welcome = self._relay = None
+                await self._listener.on_disconnected(self, str(error))
+                raise
+            finally:
+                self.welcome = self._relay = None
+
+    @asynccontextmanager
+    async def _dialed(self) -> AsyncGenerator[Link]:
+        link = await self._transport.dial(None, [self.address], frames.RELAY_PROTOCOL)
+        try:
+            yield link
+        finally:
+            link.close()
+
+    async def _shake_hands(self, link: Link) -> tuple[frames.Welcome, list[bytes]]:
+        try:
+            async with asyncio.timeout(self._timing.request_s):
+                await link.send(
+                    pack(frames.encode_frame(frames.Hello(frames.VERSION, SOFTWARE, ())))
+                )
+                first, *early = await link.receive()
+        except TimeoutError as error:
+            raise LinkClosed("the relay did not say welcome") from error
+        match frames.decode_from_relay(first):
+            case frames.Welcome() as welcome:
+                if welcome.version != frames.VERSION:
+                    raise Refused(
+                        "version", f"the relay speaks {welcome.version}, not {frames.VERSION}"
+                    )
+                return welcome, early
+            case frames.Error(_, code, reason):
+                raise Refused(code, reason)
+            case other:
+                raise MalformedRecord(f"a {type(other).__name__.lower()} instead of a welcome")
+
+    async def _tell(self, news: News) -> None:
+        match news:
+            case frames.Event(cursor, record):
+                await self._listener.on_event(self, cursor, record)
+            case frames.CaughtUp(_, cursor):
+                await self._listener.on_caught_up(self, cursor)
+            case frames.Letter(number, sealed):
+                await self._listener.on_letter(self, number, sealed)
+            case frames.Lagged(cursor):
+                await self._listener.on_lagged(self, cursor)
+
+
+def _batches(raws: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+    batches: list[tuple[bytes, ...]] = []
+    batch: list[bytes] = []
+    size = _FRAME_OVERHEAD_BYTES
+    for raw in raws:
+        if len(raw) > limits.RECORD_BYTES_MAX:
+            raise TooLarge(f"a record has at most {limits.RECORD_BYTES_MAX} bytes, not {len(raw)}")
+        needed = len(raw) + _RECORD_OVERHEAD_BYTES
+        is_full = len(batch) == limits.RECORDS_PER_FRAME_MAX
+        if batch and (is_full or size + needed > limits.FRAME_BYTES_MAX):
+            batches.append(tuple(batch))
+            batch, size = [], _FRAME_OVERHEAD_BYTES
+        batch.append(raw)
+        size += needed
+    return [*batches, tuple(batch)] if batch else batches

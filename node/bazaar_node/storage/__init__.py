@@ -1,0 +1,1 @@
+"""What a node keeps: its log, its tasks, its outbox, and blobs."""

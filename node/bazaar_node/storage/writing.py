@@ -1,0 +1,80 @@
+"""How each change of a turn is written down."""
+
+import sqlite3
+from typing import assert_never
+
+from bazaar_node.market.events import Began, Change, Logged, Noted, Observed, Opened, Outgoing
+from bazaar_protocol import codec
+from bazaar_protocol.kinds import Post
+from bazaar_protocol.records import Record
+
+
+def write_change(db: sqlite3.Connection, change: Change) -> None:
+    """Write one change, inside the transaction of its turn."""
+    match change:
+        case Logged(record):
+            db.execute("INSERT INTO log VALUES (?, ?, ?)", (record.seq, record.id, record.raw))
+        case Began():
+            _begin(db, change)
+        case Observed():
+            _observe(db, change)
+        case Noted():
+            _note(db, change)
+        case Opened(bid, salt, terms):
+            row = (bid, salt, codec.encode(terms))
+            db.execute("INSERT OR IGNORE INTO opened VALUES (?, ?, ?)", row)
+        case Outgoing(raw, to):
+            db.execute("INSERT INTO outbox (recipient, raw) VALUES (?, ?)", (to, raw))
+        case _:
+            assert_never(change)
+
+
+def _begin(db: sqlite3.Connection, change: Began) -> None:
+    post, at_ms = change.post, change.at_ms
+    assert isinstance(post.body, Post)
+    _keep(db, post)
+    key = post.body.idempotency_key
+    db.execute(
+        """INSERT INTO task (id, role, command, idempotency_key, state, is_over)
+           VALUES (?, ?, ?, ?, 'open', 0)""",
+        (post.id, change.role, change.command, key),
+    )
+    _add_event(db, (post.id, at_ms, post.kind, post.author, 0, post.id, 1, ""))
+
+
+def _observe(db: sqlite3.Connection, change: Observed) -> None:
+    record = change.record
+    row: tuple[object, ...]
+    db.execute(
+        "UPDATE task SET state = ?, is_over = ? WHERE id = ?",
+        (change.state, change.is_over, change.task),
+    )
+    if record is None:
+        row = (change.task, change.at_ms, change.state, b"", 0, None, 1, change.note)
+    else:
+        _keep(db, record)
+        epoch = getattr(record.body, "epoch", 0)
+        row = (change.task, change.at_ms, record.kind, record.author, epoch, record.id, 1, "")
+    _add_event(db, row)
+
+
+def _note(db: sqlite3.Connection, change: Noted) -> None:
+    _add_event(
+        db,
+        (
+            change.task, change.at_ms, change.what, change.agent, change.epoch,
+            change.record, 0, change.note,
+        ),
+    )  # fmt: skip
+
+
+def _keep(db: sqlite3.Connection, record: Record) -> None:
+    db.execute("INSERT OR IGNORE INTO record (id, raw) VALUES (?, ?)", (record.id, record.raw))
+
+
+def _add_event(db: sqlite3.Connection, row: tuple[object, ...]) -> None:
+    db.execute(
+        """INSERT INTO event (task, at_ms, what, agent, epoch, record, is_folded, note)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        row,
+    )

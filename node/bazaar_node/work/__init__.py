@@ -1,0 +1,1 @@
+"""How work is done and judged: programs, functions, schemas, checks."""

@@ -1,0 +1,249 @@
+"""What becomes of one verified record: kept and passed on, kept in silence, or refused."""
+
+from typing import Final
+
+from bazaar_protocol import limits
+from bazaar_protocol.errors import (
+    Equivocation,
+    IllegalTransition,
+    MalformedRecord,
+    RemoteError,
+    StaleEpoch,
+)
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post, Proof
+from bazaar_protocol.log import Head, detect_fork
+from bazaar_protocol.records import Record, parse, seal
+from bazaar_protocol.task import Task, award_of, open_task, step
+from bazaar_relay.machine.admission import expires_ms
+from bazaar_relay.machine.audience import audience_of
+from bazaar_relay.machine.sequencing import Sequencer
+from bazaar_relay.machine.state import Answered, Missing, RelayState
+from bazaar_relay.machine.timers import Timer
+from bazaar_relay.storage.matching import task_of
+
+ACCEPTED: Final = "accepted"
+DUPLICATE: Final = "duplicate"
+_STATUS_CHARS_MAX: Final = 512
+
+
+class Decider:
+    """Decides record by record, in the order of their arrival, and fills the group."""
+
+    def __init__(self, state: RelayState, sequencer: Sequencer) -> None:
+        self._state = state
+        self._sequencer = sequencer
+
+    def decide(self, record: Record, answered: Answered, now_ms: int) -> str:
+        """Return the status of ``record``; if it is kept, it is in the group now.
+
+        Raises:
+            Missing: The store has to be asked first; nothing has changed.
+
+        """
+        if record.id in self._state.recent:
+            return DUPLICATE
+        refusal = self._state.admission.refusal(record, now_ms)
+        if refusal is not None:
+            return refusal
+        if record.author == self._state.me:
+            return "blocked: this relay alone writes in its own name"
+        return (
+            self._decide_entry(record, answered, now_ms)
+            if record.seq
+            else (self._decide_loose(record, answered, now_ms))
+        )
+
+    def missing(self, record: Record, answered: Answered) -> Missing | None:
+        """Return what the store surely has to be asked before ``record`` is decided."""
+        state = self._state
+        if record.id in state.recent:
+            return None
+        head = state.heads.get(record.author) if record.seq else None
+        author = record.author if record.seq and head is None else None
+        entry: tuple[AgentId, int] | None = None
+        if head is not None and record.seq <= head.seq and record.id != head.id:
+            place = (record.author, record.seq)
+            is_here = place in state.unkept_entries or place in answered.entries
+            entry = None if is_here else place
+        task = task_of(record)
+        is_known = task is None or task in answered.no_tasks or state.tasks.get(task) is not None
+        if is_known or (isinstance(record.body, Post) and state.recent.is_surely_new(record)):
+            task = None
+        if author is None and task is None and entry is None:
+            return None
+        return Missing(author=author, task=task, entry=entry)
+
+    def _decide_entry(self, record: Record, answered: Answered, now_ms: int) -> str:
+        head = self._state.head(record.author)
+        if record.seq > head.seq + 1:
+            return f"gap: have {head.seq}"
+        if record.seq <= head.seq:
+            return self._decide_past_entry(record, head, answered, now_ms)
+        if record.prev != head.id:
+            return f"fork: it continues another entry {head.seq} than the one known here"
+        task_id = task_of(record)
+        if task_id is None:
+            self._keep(record, (), now_ms)
+            self._state.remember_entry(record)
+            return ACCEPTED
+        task = self._state.task(task_id, answered)
+        status = self._apply(record, task, now_ms)
+        self._state.remember_entry(record)
+        return status
+
+    def _decide_past_entry(
+        self, record: Record, head: Head, answered: Answered, now_ms: int
+    ) -> str:
+        entry = (record.author, record.seq)
+        if record.seq == head.seq and record.id == head.id:
+            return DUPLICATE
+        known = self._state.unkept_entries.get(entry)
+        if known is None:
+            if entry not in answered.entries:
+                raise Missing(entry=entry)
+            known = answered.entries[entry]
+        if known is None:
+            return f"gap: have {head.seq}, but not entry {record.seq} any more"
+        try:
+            detect_fork(known, record)
+        except Equivocation as fork:
+            self._prove(fork, record, now_ms)
+            return f"fork: its author signed another entry {record.seq} before"
+        return DUPLICATE  # the same payload, whatever its signature
+
+    def _prove(self, fork: Equivocation, record: Record, now_ms: int) -> None:
+        if self._state.convicted.get(record.author) is not None:
+            return  # one proof is as good as a thousand
+        self._state.convict(record.author)
+        body = Proof("equivocation", fork.proof)
+        self._keep(seal(self._state.keys, body, time_ms=now_ms), (), now_ms)
+
+    def _decide_loose(self, record: Record, answered: Answered, now_ms: int) -> str:
+        match record.body:
+            case Advert() as advert:
+                return self._decide_advert(record, advert, now_ms)
+            case Post() as post:
+                return self._decide_post(record, post, answered, now_ms)
+            case Proof() as proof:
+                accused = accused_by(proof)
+                if self._state.convicted.get(accused) is not None:
+                    return "stale: another proof convicts this agent already"
+                self._state.convict(accused)
+            case _:
+                pass  # about a task, or for whoever asks for its kind
+        task_id = task_of(record)
+        if task_id is None:
+            self._keep(record, (), now_ms)
+            return ACCEPTED
+        task = self._state.task(task_id, answered)
+        if task is None:
+            return "expired: this relay does not have the post that it is about"
+        if isinstance(record.body, Bid | Decline) and not self._state.may_say(record, task_id):
+            return "blocked: its author has said enough about this task"
+        return self._apply(record, task, now_ms)
+
+    def _decide_advert(self, record: Record, advert: Advert, now_ms: int) -> str:
+        state, agent = self._state, record.author
+        before, version = state.adverts.get(agent), state.adverts.version(agent)
+        if advert.version <= version:
+            return f"stale: version {version} is known"
+        if before is None and len(state.adverts) >= limits.ADVERTS_LIVE_MAX:
+            return "blocked: this relay holds as many adverts as it can"
+        state.adverts.put(record, advert)
+        state.timers.set(Timer("advert", agent), now_ms + advert.expires_in_ms)
+        state.group.undo.append(lambda: state.adverts.put_back(agent, before, version))
+        self._keep(record, (), now_ms)
+        live = state.adverts.get(agent)
+        for post in state.router.arrived(live, now_ms) if live is not None else ():
+            state.offer(post.id, agent, now_ms)
+        return ACCEPTED
+
+    def _decide_post(self, record: Record, post: Post, answered: Answered, now_ms: int) -> str:
+        state = self._state
+        try:
+            task = open_task(record, now_ms)
+        except MalformedRecord as error:
+            return refusal_of(error)
+        if not state.recent.is_surely_new(record) and state.task(record.id, answered) is not None:
+            return DUPLICATE  # of long ago: it must not begin again
+        if state.router.count(record.author) >= limits.POSTS_OPEN_PER_AGENT_MAX:
+            # A node tries again what is rate-limited, and says nothing else until then: it could
+            # not even close what it has open.
+            return "blocked: its author has as many open posts as one may have"
+        if len(state.router) >= limits.POSTS_OPEN_MAX:
+            return "blocked: this relay holds as many open posts as it can"
+        audience = state.router.open(record, post, now_ms)
+        state.group.undo.append(lambda: state.router.drop(record.id))
+        self._keep(record, audience, now_ms)
+        state.put_task(task, now_ms)
+        return ACCEPTED
+
+    def _apply(self, record: Record, task: Task | None, now_ms: int) -> str:
+        """Keep a record about a task and move the task on, as far as the record does."""
+        if task is not None and task.terms.sequencer == self._state.me:
+            task = self._sequencer.elapse(task, now_ms)
+        audience = audience_of(record, task, self._state.me)
+        if task is None:
+            self._keep(record, audience, now_ms)
+            return ACCEPTED
+        try:
+            later = step(task, record, now_ms)
+        except StaleEpoch as error:
+            if record.seq:  # without it its author's log would have a hole
+                self._keep(record, (), now_ms, is_silent=True)
+            return refusal_of(error)
+        except IllegalTransition:
+            later = task  # its sequencer may know what we do not
+        else:
+            if isinstance(record.body, Heartbeat) and not _is_due(task, later, now_ms):
+                return "stale: this lease was renewed a moment ago"
+        self._keep(record, audience, now_ms)
+        if later is not task:
+            self._state.put_task(later, now_ms)
+        self._react(record, task, later, now_ms)
+        return ACCEPTED
+
+    def _react(self, record: Record, task: Task, later: Task, now_ms: int) -> None:
+        match record.body:
+            case Decline(epoch=0):
+                chosen = self._state.router.declined(task.id, record.author, now_ms)
+                self._state.offer(task.id, chosen, now_ms)
+            case Bid():
+                self._state.router.wait_longer(task.id, record.author, now_ms)
+            case Heartbeat() if later is not task and task.terms.sequencer == self._state.me:
+                self._sequencer.renew(later, record, now_ms)
+            case _:
+                return
+
+    def _keep(
+        self,
+        record: Record,
+        audience: tuple[AgentId, ...],
+        now_ms: int,
+        *,
+        is_silent: bool = False,
+    ) -> None:
+        self._state.group.keep(record, audience, expires_ms(record, now_ms), is_silent=is_silent)
+        self._state.remember(record, now_ms)
+
+
+def _is_due(before: Task, after: Task, now_ms: int) -> bool:
+    """Tell whether a heartbeat renews a lease that was not renewed just now, or by a newer one."""
+    if after is before:
+        return False
+    if before.heartbeat is None or before.deadline_ms is None or before.award is None:
+        return True
+    timeout_ms = award_of(before.award).lease.heartbeat_timeout_ms
+    renewed_ms = before.deadline_ms - timeout_ms
+    return now_ms - renewed_ms >= timeout_ms // limits.HEARTBEATS_PER_TIMEOUT_MAX
+
+
+def accused_by(proof: Proof) -> AgentId:
+    """Return whom a proof convicts that was verified before."""
+    return parse(proof.records[0])[0].author
+
+
+def refusal_of(error: RemoteError) -> str:
+    """Return the status that says ``error``: its code, then its reason."""
+    return f"{error.code}: {error}"[:_STATUS_CHARS_MAX]

@@ -1,0 +1,305 @@
+"""The relay as a pure machine: events in, effects out; no clock, no socket, no disk, no chance.
+
+The shell of ``service`` drives it in a real relay, and a simulation may drive it by itself. The
+machine is the same, and so are its effects for the same events: nothing depends on hash order.
+"""
+
+from typing import Final, assert_never
+
+from bazaar_protocol import frames, limits
+from bazaar_protocol.identity import AgentId, Keypair
+from bazaar_protocol.kinds import Advert, Proof
+from bazaar_protocol.records import RecordId
+from bazaar_protocol.task import TERMINAL, Elapsed, step
+from bazaar_relay.machine.admission import Cost, Policy, cost_of
+from bazaar_relay.machine.deciding import accused_by
+from bazaar_relay.machine.events import (
+    CommitFailed,
+    Committed,
+    Connected,
+    ConnectionId,
+    DeliverLetter,
+    Disconnected,
+    Drop,
+    Effect,
+    Event,
+    Greet,
+    ReadDone,
+    ReadFailed,
+    Received,
+    Replay,
+    Reply,
+    Resumed,
+    Serve,
+    Started,
+    Tick,
+    Verified,
+)
+from bazaar_relay.machine.pipeline import Pipeline
+from bazaar_relay.machine.state import Entropy, RelayState
+from bazaar_relay.machine.subscriptions import Subscriptions
+from bazaar_relay.machine.tasks import fold
+from bazaar_relay.machine.timers import Timer
+from bazaar_relay.storage.store import Kept, Stored
+
+_ADVERTS_PER_RECORD: Final = 16
+"""Ranking so many adverts costs about as much as taking in one record."""
+
+
+class RelayMachine:
+    """One relay.
+
+    Args:
+        keys: Its identity.
+        recovery: Hash of its recovery key, for the first entry of its log.
+        entropy: Returns 32 fresh random bytes at each call; used to seal the letters that answer
+            heartbeats, for nothing else. A simulation passes a seeded source.
+        policy: What the operator decides.
+
+    """
+
+    def __init__(
+        self, keys: Keypair, *, recovery: bytes, entropy: Entropy, policy: Policy | None = None
+    ) -> None:
+        self.cursor = 0
+        """The newest cursor of the store, as far as this machine was told."""
+        self._recovery = recovery
+        self._state = RelayState(keys, entropy, policy or Policy())
+        self._pipeline = Pipeline(self._state)
+        self._subscriptions = Subscriptions()
+        self._peers: dict[ConnectionId, AgentId] = {}
+        self._greeted: dict[ConnectionId, None] = {}
+        self._connections: dict[AgentId, dict[ConnectionId, None]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was taken in is waiting for its answer."""
+        return self._pipeline.is_idle
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much is held of what, for metrics."""
+        return {
+            "adverts": len(self._state.adverts),
+            "open_posts": len(self._state.router),
+            "tasks": len(self._state.tasks),
+            "subscriptions": len(self._subscriptions),
+            "connections": len(self._peers),
+        }
+
+    def has_greeted(self, connection: ConnectionId) -> bool:
+        """Tell whether ``connection`` has said hello, so that its requests are answered."""
+        return connection in self._greeted
+
+    def wake_ms(self) -> int | None:
+        """Return when the next ``Tick`` is wanted, if any is."""
+        return self._state.timers.wake_ms()
+
+    def handle(self, event: Event, now_ms: int) -> list[Effect]:
+        """Advance by one event and return what to do about it, in order."""
+        match event:
+            case Received():
+                self._receive(event, now_ms)
+            case Verified() | ReadDone() | ReadFailed() | CommitFailed():
+                self._pipeline.take(event, now_ms)
+            case Committed(kept=kept):
+                self._committed(kept, now_ms)
+            case Tick():
+                self._tick(now_ms)
+            case Connected(connection=connection, peer=peer):
+                self._connect(connection, peer)
+            case Disconnected(connection=connection):
+                self._disconnect(connection)
+            case Started():
+                self._start(event, now_ms)
+            case _:
+                assert_never(event)
+        self._pipeline.pump(now_ms)
+        effects, self._pipeline.effects = self._pipeline.effects, []
+        return effects
+
+    def _do(self, effect: Effect) -> None:
+        self._pipeline.effects.append(effect)
+
+    def _start(self, started: Started, now_ms: int) -> None:
+        state = self._state
+        self.cursor = started.cursor
+        state.own_head = started.head
+        if started.cursor:
+            state.recent.begin(now_ms)
+        if started.head.seq == 0:
+            self._pipeline.begin_log(self._recovery, now_ms)
+        for record in started.adverts:
+            advert = record.body
+            if isinstance(advert, Advert) and advert.version > state.adverts.version(record.author):
+                state.adverts.put(record, advert)
+                lives_until_ms = min(record.time_ms, now_ms) + advert.expires_in_ms
+                state.timers.set(Timer("advert", record.author), lives_until_ms)
+        for record in started.proofs:
+            if isinstance(record.body, Proof):
+                state.convicted.put(accused_by(record.body), value=True)
+        for resumed in started.tasks:
+            self._resume(resumed, now_ms)
+
+    def _resume(self, resumed: Resumed, now_ms: int) -> None:
+        task = fold(resumed.records, self._state.me, now_ms)
+        if task is None or task.state in TERMINAL:
+            return
+        if now_ms < task.expires_ms:
+            offered = resumed.offered
+            self._state.router.hold(task.post, task.terms, task.expires_ms, offered=offered)
+        is_ours = task.terms.sequencer == self._state.me
+        if is_ours:
+            self._state.promises.learn(task, resumed.records)
+        self._state.put_task(step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
+        self._state.router.resume(task.id, now_ms)
+
+    def _connect(self, connection: ConnectionId, peer: AgentId) -> None:
+        self._peers[connection] = peer
+        links = self._connections.setdefault(peer, {})
+        links[connection] = None
+        if len(links) > limits.LINKS_PER_AGENT_MAX:
+            # The oldest of those not told to go yet: it may be one whose other end is long gone.
+            oldest = list(links)[-limits.LINKS_PER_AGENT_MAX - 1]
+            self._do(Drop(oldest, "rate-limited", "you have opened newer links"))
+        if peer in self._state.admission.policy.blocked:
+            self._do(Drop(connection, "blocked", "this relay does not serve you"))
+
+    def _disconnect(self, connection: ConnectionId) -> None:
+        peer = self._peers.pop(connection)
+        self._greeted.pop(connection, None)
+        self._subscriptions.remove(connection)
+        del self._connections[peer][connection]
+        if not any(map(self._subscriptions.has, self._connections[peer])):
+            self._state.adverts.left(peer)
+        if not self._connections[peer]:
+            del self._connections[peer]
+
+    def _receive(self, event: Received, now_ms: int) -> None:
+        connection, frame = event.connection, event.frame
+        peer = self._peers.get(connection)
+        if peer is None:
+            return  # it was sent before its link ended
+        if isinstance(frame, frames.Hello):
+            self._greet(connection, frame)
+        elif connection not in self._greeted:
+            self._do(Drop(connection, "malformed", "a link begins with hello"))
+        else:
+            self._serve(connection, peer, frame, now_ms)
+
+    def _greet(self, connection: ConnectionId, hello: frames.Hello) -> None:
+        if connection in self._greeted:
+            self._do(Drop(connection, "malformed", "a link has one hello"))
+        elif hello.version != frames.VERSION:
+            reason = f"this relay speaks version {frames.VERSION}, not {hello.version}"
+            self._do(Drop(connection, "version", reason))
+        else:
+            self._greeted[connection] = None
+            self._do(Greet(connection))
+
+    def _serve(
+        self, connection: ConnectionId, peer: AgentId, frame: frames.ToRelay, now_ms: int
+    ) -> None:
+        match frame:
+            case frames.Publish() | frames.Claim() | frames.Mail() | frames.Collect():
+                self._write(connection, peer, frame, now_ms)
+            case frames.Subscribe():
+                self._subscribe(connection, peer, frame, now_ms)
+            case frames.Query():
+                self._search(connection, peer, frame, now_ms)
+            case frames.GetLog() | frames.GetHead() | frames.GetTask():
+                self._do(Serve(connection, frame))
+            case frames.Ping():
+                self._do(Reply(connection, frames.Pong(frame.request)))
+            case frames.Hello():
+                raise AssertionError("it was dealt with before")
+            case _:
+                assert_never(frame)
+
+    def _subscribe(
+        self, connection: ConnectionId, peer: AgentId, frame: frames.Subscribe, now_ms: int
+    ) -> None:
+        reason = self._state.admission.take(peer, cost_of(frame), now_ms)
+        if reason:
+            self._do(Drop(connection, "rate-limited", reason))
+            return
+        self._subscriptions.set(connection, frame.filters)
+        self._state.adverts.listens(peer)
+        self._do(Replay(connection, peer, frame.request, frame.filters, frame.since))
+
+    def _search(
+        self, connection: ConnectionId, peer: AgentId, query: frames.Query, now_ms: int
+    ) -> None:
+        adverts = self._state.adverts
+        cost = Cost(1 + adverts.count(query) // _ADVERTS_PER_RECORD)
+        reason = self._state.admission.take(peer, cost, now_ms)
+        if reason:
+            self._do(Reply(connection, frames.Error(query.request, "rate-limited", reason)))
+            return
+        records, after = adverts.search(query)
+        self._do(Reply(connection, frames.Adverts(query.request, tuple(records), after)))
+
+    def _write(
+        self,
+        connection: ConnectionId,
+        peer: AgentId,
+        frame: frames.Publish | frames.Claim | frames.Mail | frames.Collect,
+        now_ms: int,
+    ) -> None:
+        reason = self._state.admission.take(peer, cost_of(frame), now_ms)
+        if reason:
+            if isinstance(frame, frames.Publish):
+                statuses = (f"rate-limited: {reason}",) * len(frame.records)
+                self._do(Reply(connection, frames.Published(frame.request, statuses)))
+            else:
+                error = frames.Error(frame.request, "rate-limited", reason)
+                self._do(Reply(connection, error))
+            return
+        match frame:
+            case frames.Publish():
+                self._pipeline.publish(connection, frame)
+            case frames.Claim():
+                self._pipeline.claim(connection, peer, frame)
+            case frames.Mail():
+                self._pipeline.mail(connection, peer, frame)
+            case frames.Collect():
+                self._pipeline.collect(connection, peer, frame)
+
+    def _committed(self, kept: Kept, now_ms: int) -> None:
+        group = self._pipeline.committed()
+        self._pipeline.pump(now_ms)  # the next commit runs while this one is told of
+        for new, is_silent, cursor in zip(group.records, group.silent, kept.cursors, strict=True):
+            if cursor is None:
+                continue
+            self.cursor = max(self.cursor, cursor)
+            if not is_silent:
+                stored = Stored(cursor, new.record.raw)
+                self._subscriptions.publish(stored, new.record, new.audience)
+        for post, (_, agent), routed in zip(group.routed, group.routes, kept.routes, strict=True):
+            # An older cursor is one that the agent was told of; news must go up in cursors.
+            if routed is not None and routed.cursor > self.cursor:
+                self.cursor = routed.cursor
+                self._subscriptions.route(routed, post, agent)
+        self._pipeline.effects += self._subscriptions.collect()
+        for letter, number in zip(group.letters, kept.letters, strict=True):
+            readers = tuple(
+                connection
+                for connection in self._connections.get(letter.to, ())
+                if self._subscriptions.has(connection)
+            )
+            if readers:
+                self._do(DeliverLetter(readers, number, letter.sealed))
+
+    def _tick(self, now_ms: int) -> None:
+        state = self._state
+        for timer in state.timers.pop_due(now_ms):
+            match timer.what:
+                case "advert":
+                    state.adverts.remove(AgentId(timer.about))
+                case "post":
+                    state.router.drop(RecordId(timer.about))
+                case "wake":
+                    post = RecordId(timer.about)
+                    state.offer(post, state.router.wake_next(post, now_ms), now_ms)
+                case "task":
+                    self._pipeline.look_at(RecordId(timer.about))

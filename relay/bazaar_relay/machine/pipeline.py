@@ -1,0 +1,301 @@
+"""The way of everything that is written: known or verified, decided in order, committed in groups.
+
+What is decided while one commit is under way is the next group, so there is no timer: an idle relay
+commits a lone record at once, a busy one takes all that has come in meanwhile.
+"""
+
+from collections import deque
+
+from bazaar_protocol import frames, limits
+from bazaar_protocol.errors import RemoteError
+from bazaar_protocol.frames import FromRelay
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.records import RecordId, record_id
+from bazaar_relay.machine.deciding import DUPLICATE, Decider, refusal_of
+from bazaar_relay.machine.events import (
+    Commit,
+    CommitFailed,
+    ConnectionId,
+    Effect,
+    Read,
+    ReadDone,
+    ReadFailed,
+    Reply,
+    Verified,
+    Verify,
+    WorkId,
+)
+from bazaar_relay.machine.group import Answer, Group
+from bazaar_relay.machine.sequencing import ClaimRefused, Sequencer
+from bazaar_relay.machine.state import Missing, RelayState
+from bazaar_relay.machine.timers import Timer
+from bazaar_relay.machine.works import (
+    Claiming,
+    LookingAt,
+    Mailing,
+    Publishing,
+    Work,
+    answer_or_error,
+    storage_error,
+)
+from bazaar_relay.storage.store import NewLetter
+
+
+class Pipeline:
+    """Works in the order in which they came, the group they fill, and the commit under way."""
+
+    def __init__(self, state: RelayState) -> None:
+        self.effects: list[Effect] = []
+        """What is to be done; whoever calls takes them."""
+        self._state = state
+        self._sequencer = Sequencer(state)
+        self._decider = Decider(state, self._sequencer)
+        self._works: deque[Work] = deque()
+        self._by_id: dict[WorkId, Work] = {}
+        self._running: Group | None = None
+        self._count = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is waiting or under way."""
+        return not self._works and self._running is None
+
+    def begin_log(self, recovery: bytes, now_ms: int) -> None:
+        """Sign the first entry of the relay's log."""
+        self._sequencer.begin_log(recovery, now_ms)
+
+    def publish(self, connection: ConnectionId, publish: frames.Publish) -> None:
+        """Take records, of which those that are durable already need no look."""
+        statuses = [self._known_status(raw) for raw in publish.records]
+        unclear = tuple(place for place, status in enumerate(statuses) if not status)
+        if not unclear:
+            answer = frames.Published(publish.request, tuple(statuses))
+            self.effects.append(Reply(connection, answer))
+            return
+        work = Publishing(self._next_id(), connection, publish.request, statuses, unclear)
+        self._add(work)
+        raws = tuple(publish.records[place] for place in unclear)
+        self.effects.append(Verify(work.id, raws))
+
+    def claim(self, connection: ConnectionId, worker: AgentId, claim: frames.Claim) -> None:
+        """Take a claim."""
+        task = RecordId(claim.task)
+        self._add(Claiming(self._next_id(), connection, claim.request, worker, task))
+
+    def mail(self, connection: ConnectionId, peer: AgentId, mail: frames.Mail) -> None:
+        """Take a letter."""
+        to = AgentId(mail.to)
+        self._add(Mailing(self._next_id(), connection, mail.request, peer, to, mail.sealed))
+
+    def collect(self, connection: ConnectionId, peer: AgentId, collect: frames.Collect) -> None:
+        """Forget letters that their addressee has."""
+        answer = answer_or_error(connection, collect.request, frames.Collected(collect.request))
+        state = self._state
+        state.group.collected += [(peer, number) for number in collect.numbers]
+        state.mailboxes.forget(peer)  # how many are left is for the store to say
+        if collect.numbers:
+            state.group.answers.append(answer)
+        else:
+            self.effects.append(Reply(connection, answer.kept))
+
+    def look_at(self, task: RecordId) -> None:
+        """Do what time has made due for a task."""
+        self._add(LookingAt(self._next_id(), task))
+
+    def take(self, event: Verified | ReadDone | ReadFailed | CommitFailed, now_ms: int) -> None:
+        """Take the outcome of an effect."""
+        match event:
+            case Verified():
+                self._verified(event)
+            case ReadDone():
+                self._read_done(event, now_ms)
+            case ReadFailed():
+                self._read_failed(event, now_ms)
+            case CommitFailed(reason=reason):
+                self._commit_failed(reason)
+
+    def _verified(self, event: Verified) -> None:
+        work = self._by_id[event.work]
+        assert isinstance(work, Publishing)
+        assert len(event.outcomes) == len(work.open)
+        work.outcomes = event.outcomes
+        work.is_ready = True
+
+    def _read_done(self, event: ReadDone, now_ms: int) -> None:
+        work = self._by_id[event.work]
+        assert work.reading is not None
+        self._state.learn(work.reading, event, work.answered, now_ms)
+        work.reading = None
+        work.is_ready = True
+
+    def _read_failed(self, event: ReadFailed, now_ms: int) -> None:
+        work = self._by_id[event.work]
+        work.reading = None
+        work.is_ready = True
+        match work:
+            case Publishing():
+                work.give_up(event.reason)
+                return
+            case LookingAt():
+                self._state.timers.set(Timer("task", work.task), now_ms + limits.WAKE_MS)
+            case Claiming() | Mailing():
+                error = storage_error(work.request, event.reason)
+                self.effects.append(Reply(work.connection, error))
+        self._works.popleft()  # only the first in line reads
+        del self._by_id[event.work]
+
+    def committed(self) -> Group:
+        """Answer for the commit that was under way and return what it made durable."""
+        group = self._running
+        assert group is not None
+        self._running = None
+        for new in group.records:
+            self._state.unkept_entries.pop((new.record.author, new.record.seq), None)
+        for answer in group.answers:
+            self.effects.append(Reply(answer.connection, answer.kept))
+        return group
+
+    def _commit_failed(self, reason: str) -> None:
+        """Take back the commit that was under way, and all that was built on it since."""
+        assert self._running is not None
+        failed = (self._running, self._state.group)
+        self._running = None
+        for group in reversed(failed):
+            group.take_back()
+        self._state.group = Group(self._state.group.number + 1)
+        for group in failed:
+            for answer in group.answers:
+                self.effects.append(Reply(answer.connection, answer.failed(reason)))
+        if self._works and isinstance(first := self._works[0], Publishing):
+            first.begin_again()
+
+    def pump(self, now_ms: int) -> None:
+        """Decide what can be decided, and begin the next commit if none is under way."""
+        while self._works and self._works[0].is_ready:
+            work = self._works[0]
+            try:
+                self._do(work, now_ms)
+            except Missing as missing:
+                self._read(work, missing.read(work.id))
+                break
+            if work.reading is not None:
+                break
+            self._works.popleft()
+            del self._by_id[work.id]
+        if self._running is None and self._state.group.writes:
+            self._running = self._state.group
+            self._state.group = Group(self._running.number + 1)
+            self.effects.append(Commit(self._running.batch()))
+
+    def _do(self, work: Work, now_ms: int) -> None:
+        match work:
+            case Publishing():
+                self._decide(work, now_ms)
+            case Claiming():
+                self._grant(work, now_ms)
+            case Mailing():
+                self._mail(work, now_ms)
+            case LookingAt(task=task_id):
+                task = self._state.task(task_id, work.answered)
+                if task is not None:
+                    self._sequencer.look_at(task, now_ms)
+
+    def _decide(self, work: Publishing, now_ms: int) -> None:
+        if work.position == 0 and (read := self._missing(work)):
+            self._read(work, read)
+            return
+        state = self._state
+        while work.position < len(work.open):
+            outcome = work.outcomes[work.position]
+            if isinstance(outcome, RemoteError):
+                status = refusal_of(outcome)
+            else:
+                status = self._decider.decide(outcome, work.answered, now_ms)
+                kept_in = state.group.number if status.startswith("fork:") else 0
+                work.group = max(work.group, state.recent.group(outcome.id) or kept_in)
+            work.statuses[work.open[work.position]] = status
+            work.position += 1
+        self._answer_after(work.group, work.answer())
+
+    def _missing(self, work: Publishing) -> Read | None:
+        """Return one read for all that the records of ``work`` surely need."""
+        heads: dict[AgentId, None] = {}
+        tasks: dict[RecordId, None] = {}
+        entries: dict[tuple[AgentId, int], None] = {}
+        for outcome in work.outcomes:
+            if isinstance(outcome, RemoteError):
+                continue
+            missing = self._decider.missing(outcome, work.answered)
+            if missing is None:
+                continue
+            if missing.author is not None:
+                heads[missing.author] = None
+            if missing.task is not None:
+                tasks[missing.task] = None
+            if missing.entry is not None:
+                entries[missing.entry] = None
+        return Read(work.id, tuple(heads), tuple(tasks), tuple(entries))
+
+    def _grant(self, work: Claiming, now_ms: int) -> None:
+        try:
+            award = self._sequencer.claim(work.task, work.worker, work.answered, now_ms)
+        except ClaimRefused as refused:
+            error = frames.Error(work.request, refused.code, refused.reason)
+            self.effects.append(Reply(work.connection, error))
+            return
+        self._answer_request(
+            work, frames.Claimed(work.request, award.raw), self._state.recent.group(award.id) or 0
+        )
+
+    def _mail(self, work: Mailing, now_ms: int) -> None:
+        mailboxes = self._state.mailboxes
+        reason = ""
+        if mailboxes.is_known(work.to):
+            reason = mailboxes.refusal(work.to, work.sender)
+            if reason and not work.has_asked:
+                mailboxes.forget(work.to)  # some may have expired meanwhile
+        if not mailboxes.is_known(work.to):
+            work.has_asked = True
+            self._read(work, Read(work.id, letters=(work.to,)))
+            return
+        if reason:
+            error = frames.Error(work.request, "rate-limited", reason)
+            self.effects.append(Reply(work.connection, error))
+            return
+        expires_ms = now_ms + limits.LETTER_LIFETIME_MS
+        self._state.add_letter(NewLetter(work.to, work.sealed, expires_ms, work.sender))
+        self._answer_request(work, frames.Mailed(work.request), self._state.group.number)
+
+    def _answer_request(self, work: Claiming | Mailing, kept: FromRelay, group: int) -> None:
+        self._answer_after(group, answer_or_error(work.connection, work.request, kept))
+
+    def _answer_after(self, group: int, answer: Answer) -> None:
+        """Answer once ``group`` is durable."""
+        # A group of nothing would never be committed.
+        if group == self._state.group.number and self._state.group.writes:
+            self._state.group.answers.append(answer)
+        elif self._running is not None and group == self._running.number:
+            self._running.answers.append(answer)
+        else:
+            self.effects.append(Reply(answer.connection, answer.kept))
+
+    def _known_status(self, raw: bytes) -> str:
+        try:
+            group = self._state.recent.group(record_id(raw))
+        except RemoteError as error:
+            return refusal_of(error)
+        oldest_open = self._state.group if self._running is None else self._running
+        return DUPLICATE if group is not None and group < oldest_open.number else ""
+
+    def _read(self, work: Work, read: Read) -> None:
+        work.reading = read
+        work.is_ready = False
+        self.effects.append(read)
+
+    def _add(self, work: Work) -> None:
+        self._works.append(work)
+        self._by_id[work.id] = work
+
+    def _next_id(self) -> WorkId:
+        self._count += 1
+        return WorkId(self._count)

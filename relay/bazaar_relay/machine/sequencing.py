@@ -1,0 +1,123 @@
+"""The tasks whose posts name this relay as their sequencer: it awards them, and ends leases.
+
+Every grant is an entry of the relay's own log, so one that contradicts another proves itself.
+"""
+
+from typing import Final
+
+from bazaar_protocol import award
+from bazaar_protocol.errors import MalformedRecord
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import Body, Breach, Genesis
+from bazaar_protocol.letters import Renewed, encode_letter
+from bazaar_protocol.records import Record, RecordId, seal
+from bazaar_protocol.sealing import seal_to
+from bazaar_protocol.task import BreachDue, Elapsed, State, Task, due, link_to, step
+from bazaar_relay.machine.state import Answered, RelayState
+from bazaar_relay.storage.store import NewLetter
+
+# Beside awards, which count from 1: what a refused claim is told.
+_NOT_FOUND: Final = "not-found"
+_REFUSED: Final = "refused"
+_TAKEN: Final = "taken"
+_EXPIRED: Final = "expired"
+
+
+class ClaimRefused(Exception):
+    """A claim is not granted; it never leaves the machine."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Sequencer:
+    """Signs what this relay grants. Nothing leaves before it is durable."""
+
+    def __init__(self, state: RelayState) -> None:
+        self._state = state
+
+    def begin_log(self, recovery: bytes, now_ms: int) -> None:
+        """Sign the first entry of the relay's log."""
+        self._append(Genesis(recovery), (), now_ms)
+
+    def claim(self, task_id: RecordId, worker: AgentId, answered: Answered, now_ms: int) -> Record:
+        """Award a task to ``worker``, or return the award that it holds already.
+
+        Raises:
+            ClaimRefused: Somebody else has it, or it is not to be had here.
+            Missing: The store has to be asked about it.
+
+        """
+        task = self._state.task(task_id, answered)
+        if task is None:
+            raise ClaimRefused(_NOT_FOUND, "this relay does not know the task")
+        if task.terms.sequencer != self._state.me:
+            raise ClaimRefused(_REFUSED, "this relay is not its sequencer")
+        if worker == task.poster:
+            raise ClaimRefused(_REFUSED, "nobody works for themselves")
+        task = self.elapse(task, now_ms)
+        if task.worker == worker and task.award is not None and task.state is State.AWARDED:
+            return task.award
+        if task.state is State.EXPIRED:
+            raise ClaimRefused(_EXPIRED, task.why)
+        if task.state is not State.OPEN:
+            raise ClaimRefused(_TAKEN, f"it is {task.state}")
+        refusal = self._state.promises.refusal(task.id, worker)
+        if refusal:
+            raise ClaimRefused(_REFUSED, refusal)
+        return self._award(task, worker, now_ms)
+
+    def elapse(self, task: Task, now_ms: int) -> Task:
+        """Let time pass for a task of ours."""
+        later = step(task, Elapsed(), now_ms)
+        if later is not task:
+            self._state.put_task(later, now_ms)
+        return later
+
+    def look_at(self, task: Task, now_ms: int) -> None:
+        """Do what time makes due: reopen, expire, or declare a lease over."""
+        task = self.elapse(task, now_ms)
+        overdue = due(task, now_ms)
+        if isinstance(overdue, BreachDue):
+            assert task.accept is not None
+            assert task.award is not None
+            breach = Breach(task.id, link_to(task.accept), task.epoch, overdue.deadline)
+            audience = (task.accept.author, task.poster)
+            record = self._append(breach, audience, now_ms)
+            self._state.put_task(step(task, record, now_ms), now_ms)
+        else:
+            self._state.set_timer(task, now_ms)
+
+    def renew(self, task: Task, heartbeat: Record, now_ms: int) -> None:
+        """Answer a heartbeat that renewed its lease."""
+        content = encode_letter(Renewed(task.id, task.epoch, heartbeat.id))
+        entropy = self._state.entropy()
+        try:
+            sealed = seal_to(heartbeat.author, self._state.keys, content, entropy=entropy)
+        except MalformedRecord:
+            return  # nobody can write to this key; its owner chose it
+        expires_ms = now_ms + task.terms.lease.heartbeat_timeout_ms
+        self._state.add_letter(NewLetter(heartbeat.author, sealed, expires_ms))
+
+    def _award(self, task: Task, worker: AgentId, now_ms: int) -> Record:
+        body = award.draft(
+            task.post,
+            worker,
+            epoch=task.epoch + 1,
+            price=task.terms.price,
+            relays=(self._state.me,),
+        )
+        record = self._append(body, (worker, task.poster), now_ms)
+        self._state.put_task(step(task, record, now_ms), now_ms)
+        return record
+
+    def _append(self, body: Body, audience: tuple[AgentId, ...], now_ms: int) -> Record:
+        state = self._state
+        head = state.own_head
+        record = seal(state.keys, body, time_ms=now_ms, seq=head.seq + 1, prev=head.id)
+        state.group.keep(record, audience, None)
+        state.remember(record, now_ms)
+        state.remember_entry(record)
+        return record

@@ -1,0 +1,241 @@
+"""What the relay's machine knows while it decides, and how each assumption is taken back.
+
+A decision counts at once for the next one, long before it is durable. So whatever is changed here
+for a group's sake leaves in ``group.undo`` how to change it back, for the case that the commit
+fails.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bazaar_protocol import limits
+from bazaar_protocol.identity import AgentId, Keypair
+from bazaar_protocol.log import Head
+from bazaar_protocol.records import Record, RecordId
+from bazaar_protocol.task import TERMINAL, Task, wake_ms
+from bazaar_relay.machine.admission import Admission, Policy
+from bazaar_relay.machine.adverts import Adverts
+from bazaar_relay.machine.bounded import Bounded
+from bazaar_relay.machine.events import Read, ReadDone, WorkId
+from bazaar_relay.machine.group import Group
+from bazaar_relay.machine.mailboxes import Mailboxes
+from bazaar_relay.machine.promises import Promises
+from bazaar_relay.machine.recent import Recent
+from bazaar_relay.machine.router import Router
+from bazaar_relay.machine.tasks import fold
+from bazaar_relay.machine.timers import Timer, Timers
+from bazaar_relay.storage.store import NewLetter
+
+Entropy = Callable[[], bytes]
+"""Returns 32 fresh random bytes at each call: a key for sealing one letter."""
+
+
+class Missing(Exception):
+    """A decision needs what only the store has; it never leaves the machine."""
+
+    def __init__(
+        self,
+        *,
+        author: AgentId | None = None,
+        task: RecordId | None = None,
+        entry: tuple[AgentId, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.author = author
+        self.task = task
+        self.entry = entry
+
+    def read(self, work: WorkId) -> Read:
+        """Return the effect that gets it."""
+        return Read(
+            work,
+            heads=() if self.author is None else (self.author,),
+            tasks=() if self.task is None else (self.task,),
+            entries=() if self.entry is None else (self.entry,),
+        )
+
+
+@dataclass(slots=True)
+class Answered:
+    """What the store has said for one piece of work and is not remembered beyond it."""
+
+    no_tasks: dict[RecordId, None] = field(default_factory=dict)
+    entries: dict[tuple[AgentId, int], Record | None] = field(default_factory=dict)
+
+
+class RelayState:
+    """Everything that decisions depend on."""
+
+    def __init__(self, keys: Keypair, entropy: Entropy, policy: Policy) -> None:
+        self.keys = keys
+        self.entropy = entropy
+        self.admission = Admission(policy)
+        self.timers = Timers()
+        self.adverts = Adverts()
+        self.router = Router(self.adverts, self.timers)
+        self.recent = Recent(limits.RECENT_IDS_MAX)
+        self.heads: Bounded[AgentId, Head] = Bounded(limits.HEADS_CACHED_MAX)
+        self.own_head = Head.empty()
+        self.tasks: Bounded[RecordId, Task] = Bounded(limits.TASKS_CACHED_MAX)
+        self.convicted: Bounded[AgentId, bool] = Bounded(limits.AGENTS_COUNTED_MAX)
+        """Of whom there is a proof."""
+        self.said: Bounded[tuple[RecordId, AgentId], int] = Bounded(limits.PARTNERS_KNOWN_MAX)
+        self.mailboxes = Mailboxes()
+        self.promises = Promises()
+        self.unkept_entries: dict[tuple[AgentId, int], Record] = {}
+        """Log entries that are decided and not yet durable."""
+        self.group = Group(1)
+
+    @property
+    def me(self) -> AgentId:
+        """The relay itself."""
+        return self.keys.agent
+
+    def task(self, task: RecordId, answered: Answered) -> Task | None:
+        """Return what is known of ``task``; None if the store does not know it either.
+
+        Raises:
+            Missing: The store has to be asked.
+
+        """
+        known = self.tasks.get(task)
+        if known is None and task not in answered.no_tasks:
+            raise Missing(task=task)
+        return known
+
+    def head(self, author: AgentId) -> Head:
+        """Return the newest entry of an author's log.
+
+        Raises:
+            Missing: The store has to be asked.
+
+        """
+        head = self.heads.get(author)
+        if head is None:
+            raise Missing(author=author)
+        return head
+
+    def learn(self, read: Read, done: ReadDone, answered: Answered, now_ms: int) -> None:
+        """Take in what the store has answered, where nothing newer is known."""
+        for author in read.heads:
+            if self.heads.get(author) is None:
+                self.heads.put(author, done.heads.get(author, Head.empty()))
+        for task_id in read.tasks:
+            records: Sequence[Record] = done.tasks.get(task_id, ())
+            task = fold(records, self.me, now_ms)
+            if task is None:
+                answered.no_tasks[task_id] = None
+            elif self.tasks.get(task_id) is None:
+                self.tasks.put(task_id, task)
+                self.mailboxes.meet(task)
+                self.set_timer(task, now_ms)
+        for entry in read.entries:
+            answered.entries[entry] = done.entries.get(entry)
+        letters: Mapping[AgentId, Sequence[AgentId | None]] = done.letters
+        for agent in read.letters:
+            if not self.mailboxes.is_known(agent):
+                self.mailboxes.learn(agent, letters.get(agent, ()))
+
+    def put_task(self, task: Task, now_ms: int) -> None:
+        """Assume the new state of a task and wake whom that concerns."""
+        before, offered = self.tasks.get(task.id), self.router.offered(task.id)
+        self.tasks.put(task.id, task)
+        self.mailboxes.meet(task)
+        self.set_timer(task, now_ms)
+        self.group.undo.append(lambda: self._put_task_back(task, before, offered, now_ms))
+        if task.terms.sequencer == self.me:
+            self.promises.follow(before, task)
+            self.group.undo.append(lambda: self.promises.take_back(before, task))
+        self.offer(task.id, self.router.follow(task, now_ms), now_ms)
+
+    def offer(self, post_id: RecordId, agent: AgentId | None, now_ms: int) -> None:
+        """Route a post that is kept already to ``agent``, who was just chosen for it."""
+        post = self.router.record(post_id)
+        if agent is None or post is None:
+            return
+        self.group.route(post, agent)
+        self.group.undo.append(lambda: self.router.take_back_offer(post_id, agent, now_ms))
+
+    def remember(self, record: Record, now_ms: int) -> None:
+        """Assume that ``record`` is kept."""
+        self.recent.add(record.id, self.group.number, now_ms)
+        self.group.undo.append(lambda: self.recent.discard(record.id))
+
+    def remember_entry(self, record: Record) -> None:
+        """Assume that ``record`` is the newest entry of its author's log."""
+        author, entry = record.author, (record.author, record.seq)
+        self.unkept_entries[entry] = record
+        if author == self.me:
+            own_before = self.own_head
+            self.own_head = Head.of(record)
+            self.group.undo.append(lambda: self._put_own_head_back(own_before))
+        else:
+            self.heads.put(author, Head.of(record))
+            # What the store knows, and not what was known here: that may be assumed as well.
+            self.group.undo.append(lambda: self._forget_head(author))
+        self.group.undo.append(lambda: self._forget_entry(entry))
+
+    def may_say(self, record: Record, task: RecordId) -> bool:
+        """Count what an agent says about a task without being asked; False for too much.
+
+        Each is kept, told to the poster, and read again with the task.
+        """
+        key = (task, record.author)
+        count = self.said.get(key) or 0
+        if count >= limits.LOOSE_PER_TASK_MAX:
+            return False
+        self.said.put(key, count + 1)
+        self.group.undo.append(lambda: self.said.put_back(key, count or None))
+        return True
+
+    def convict(self, agent: AgentId) -> None:
+        """Assume that a proof against ``agent`` is kept."""
+        self.convicted.put(agent, value=True)
+        self.group.undo.append(lambda: self._acquit(agent))
+
+    def add_letter(self, letter: NewLetter) -> None:
+        """Keep a letter for its addressee."""
+        self.group.letters.append(letter)
+        self.mailboxes.add(letter.to, letter.sender)
+        self.group.undo.append(lambda: self._forget_letters(letter.to))
+
+    def set_timer(self, task: Task, now_ms: int) -> None:
+        """Look at a task of ours again when its state may time out."""
+        if task.terms.sequencer != self.me:
+            return
+        due_ms = wake_ms(task, now_ms)
+        if due_ms is None:
+            self.timers.cancel(Timer("task", task.id))
+        else:
+            self.timers.set(Timer("task", task.id), due_ms)
+
+    def _put_task_back(
+        self, task: Task, before: Task | None, offered: tuple[AgentId, ...], now_ms: int
+    ) -> None:
+        self.tasks.put_back(task.id, before)
+        if before is None or before.state in TERMINAL:
+            self.timers.cancel(Timer("task", task.id))
+            return
+        if self.router.record(task.id) is None and now_ms < before.expires_ms:
+            self.router.hold(before.post, before.terms, before.expires_ms, offered=offered)
+        woken = self.router.follow(before, now_ms)
+        if woken is not None:  # the group in which that would be written is gone
+            self.router.take_back_offer(task.id, woken, now_ms)
+        if before.terms.sequencer == self.me:
+            # What was due is due still; not at once, since the store may need a moment.
+            self.timers.set(Timer("task", task.id), now_ms + limits.WAKE_MS)
+
+    def _put_own_head_back(self, head: Head) -> None:
+        self.own_head = head
+
+    def _forget_head(self, author: AgentId) -> None:
+        self.heads.pop(author)
+
+    def _acquit(self, agent: AgentId) -> None:
+        self.convicted.pop(agent)
+
+    def _forget_entry(self, entry: tuple[AgentId, int]) -> None:
+        self.unkept_entries.pop(entry, None)
+
+    def _forget_letters(self, agent: AgentId) -> None:
+        self.mailboxes.forget(agent)

@@ -1,0 +1,109 @@
+"""Which connections want a record. Subscribers with the same filters are asked about it once."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from bazaar_protocol.frames import Filter
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.records import Record
+from bazaar_relay.machine.events import ConnectionId, Deliver
+from bazaar_relay.storage.matching import matches
+from bazaar_relay.storage.store import Stored
+
+Filters: TypeAlias = tuple[Filter, ...]
+
+
+@dataclass(slots=True)
+class _Group:
+    members: dict[ConnectionId, None] = field(default_factory=dict)
+    waiting: list[Stored] = field(default_factory=list)
+
+
+class Subscriptions:
+    """The standing subscription of each connection, and the events of the current batch."""
+
+    def __init__(self) -> None:
+        self._filters: dict[ConnectionId, Filters] = {}
+        self._groups: dict[Filters, _Group] = {}
+        self._general: dict[Filters, None] = {}
+        self._by_addressee: dict[AgentId, dict[Filters, None]] = {}
+        self._touched: dict[Filters, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._filters)
+
+    def set(self, connection: ConnectionId, filters: Filters) -> None:
+        """Replace what ``connection`` is subscribed to."""
+        self.remove(connection)
+        self._filters[connection] = filters
+        if filters not in self._groups:
+            self._groups[filters] = _Group()
+            for agent in _addressees(filters):
+                self._by_addressee.setdefault(agent, {})[filters] = None
+            if any(not one.to for one in filters):
+                self._general[filters] = None
+        self._groups[filters].members[connection] = None
+
+    def remove(self, connection: ConnectionId) -> None:
+        """End the subscription of ``connection``, if it has one."""
+        filters = self._filters.pop(connection, None)
+        if filters is None:
+            return
+        group = self._groups[filters]
+        del group.members[connection]
+        if group.members:
+            return
+        del self._groups[filters]
+        self._general.pop(filters, None)
+        self._touched.pop(filters, None)
+        for agent in _addressees(filters):
+            del self._by_addressee[agent][filters]
+            if not self._by_addressee[agent]:
+                del self._by_addressee[agent]
+
+    def has(self, connection: ConnectionId) -> bool:
+        """Tell whether ``connection`` has subscribed."""
+        return connection in self._filters
+
+    def publish(self, stored: Stored, record: Record, audience: tuple[AgentId, ...]) -> None:
+        """Put ``record`` before everyone who wants it; ``collect`` says who that was."""
+        asked: dict[Filters, None] = {}
+        for agent in audience:
+            asked |= self._by_addressee.get(agent, {})
+        asked |= self._general
+        self._ask(asked, stored, record, audience)
+
+    def route(self, stored: Stored, record: Record, agent: AgentId) -> None:
+        """Put a record that is no news before one more addressee."""
+        for filters in self._by_addressee.get(agent, {}):
+            if any(one.to and matches(one, record, (agent,)) for one in filters):
+                self._wait(filters, stored)
+
+    def collect(self) -> list[Deliver]:
+        """Return the events since the last call, for each group of subscribers its own."""
+        delivered: list[Deliver] = []
+        for filters in self._touched:
+            group = self._groups[filters]
+            delivered.append(Deliver(tuple(group.members), tuple(group.waiting)))
+            group.waiting.clear()
+        self._touched.clear()
+        return delivered
+
+    def _ask(
+        self,
+        asked: dict[Filters, None],
+        stored: Stored,
+        record: Record,
+        audience: tuple[AgentId, ...],
+    ) -> None:
+        for filters in asked:
+            if any(matches(one, record, audience) for one in filters):
+                self._wait(filters, stored)
+
+    def _wait(self, filters: Filters, stored: Stored) -> None:
+        self._groups[filters].waiting.append(stored)
+        self._touched[filters] = None
+
+
+def _addressees(filters: Filters) -> dict[AgentId, None]:
+    return dict.fromkeys(AgentId(agent) for one in filters for agent in one.to)

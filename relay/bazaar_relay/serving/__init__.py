@@ -1,0 +1,1 @@
+"""A relay in one event loop: links, threads, and the way to the store."""

@@ -1,0 +1,81 @@
+"""What a relay says about itself: the information document, in the names of Nostr's NIP-11."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+import msgspec
+
+from bazaar_protocol import frames, limits
+from bazaar_protocol.identity import AgentId, to_did
+from bazaar_relay.machine.admission import Policy
+
+MEDIA_TYPE: Final = "application/bazaar+json"
+FEATURES: Final = ("claim", "log", "mail", "query", "subscribe", "task")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the operator says about the relay."""
+
+    name: str = ""
+    description: str = ""
+    contact: str = ""
+
+
+def software() -> str:
+    """Return the name and the version of this program."""
+    try:
+        return f"bazaar/{version('bazaar')}"
+    except PackageNotFoundError:  # run from its sources
+        return "bazaar/0"
+
+
+def document(relay: AgentId, about: About, policy: Policy, addresses: Sequence[str]) -> bytes:
+    """Return the information document as JSON."""
+    name, _, number = software().partition("/")
+    content = {
+        "name": about.name,
+        "description": about.description,
+        "pubkey": to_did(relay),
+        "contact": about.contact,
+        "software": name,
+        "version": number,
+        "protocol_version": frames.VERSION,
+        "supported_features": FEATURES,
+        "limitation": _limitation(policy),
+        "retention": {
+            "logged_ms": None,
+            "advert_ms_max": limits.ADVERT_LIFETIME_MS_MAX,
+            "heartbeat_ms": limits.HEARTBEAT_RETENTION_MS,
+            "letter_ms": limits.LETTER_LIFETIME_MS,
+            "other_ms": limits.RECORD_RETENTION_MS,
+        },
+        "addresses": tuple(addresses),
+    }
+    return msgspec.json.encode(content)
+
+
+def _limitation(policy: Policy) -> dict[str, int]:
+    return {
+        "frame_bytes": limits.FRAME_BYTES_MAX,
+        "record_bytes": limits.RECORD_BYTES_MAX,
+        "records_per_frame": limits.RECORDS_PER_FRAME_MAX,
+        "records_per_s": policy.records_per_s,
+        "bytes_per_s": policy.bytes_per_s,
+        "links_per_agent": limits.LINKS_PER_AGENT_MAX,
+        "writes_per_link": limits.WRITES_PER_LINK_MAX,
+        "filters_per_subscription": limits.FILTERS_PER_SUBSCRIPTION_MAX,
+        "values_per_filter": limits.VALUES_PER_FILTER_MAX,
+        "page": limits.PAGE_MAX,
+        "letter_bytes": limits.LETTER_BYTES_MAX,
+        "letters_per_agent": limits.LETTERS_PER_AGENT_MAX,
+        "letters_per_sender": limits.LETTERS_PER_SENDER_MAX,
+        "letters_per_stranger": limits.LETTERS_PER_STRANGER_MAX,
+        "open_posts_per_agent": limits.POSTS_OPEN_PER_AGENT_MAX,
+        "bids_per_post": limits.BIDS_PER_POST_MAX,
+        "record_age_ms": limits.RECORD_AGE_MS_MAX,
+        "record_future_ms": limits.RECORD_FUTURE_MS_MAX,
+        "min_pow_difficulty": 0,
+    }

@@ -1,0 +1,118 @@
+"""A relay as a process: its store, its links and its HTTP port, until it is told to stop."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from bazaar_host.addresses import Address
+from bazaar_host.bridge import Libp2pTransport
+from bazaar_host.clock import SteadyClock
+from bazaar_host.key_files import Passphrase
+from bazaar_host.links import RELAY_PROTOCOL
+from bazaar_host.logs import logger
+from bazaar_host.signals import stop_on_signals
+from bazaar_protocol.errors import LinkClosed, Refused, Unreachable
+from bazaar_protocol.frames import (
+    VERSION,
+    Error,
+    Hello,
+    Welcome,
+    decode_from_relay,
+    encode_frame,
+)
+from bazaar_protocol.framing import pack
+from bazaar_protocol.identity import Keypair
+from bazaar_protocol.limits import REQUEST_TIMEOUT_S
+from bazaar_relay import homes
+from bazaar_relay.serving.information import software
+from bazaar_relay.serving.service import Options, RelayService
+from bazaar_relay.serving.web import open_web
+from bazaar_relay.settings import FileSettings, Home
+from bazaar_relay.storage.sqlite_store import SqliteStore
+
+_NAME_BYTES = 32
+
+
+async def run_relay(
+    home: Path,
+    settings: FileSettings,
+    *,
+    passphrase: Passphrase,
+    on_ready: Callable[[Sequence[str]], None],
+) -> None:
+    """Run the relay in ``home`` until SIGINT or SIGTERM.
+
+    ``passphrase`` is asked if the key is locked. ``on_ready`` is called once, with the addresses
+    at which the relay can be dialed.
+
+    Raises:
+        LocalError: The relay cannot run.
+
+    """
+    stop = stop_on_signals()
+    place = Home(home)
+    keys, recovery = homes.open_keys(place, passphrase)
+    settings.addresses(keys.agent, ())  # refuses what is wrong before anything is opened
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            SqliteStore.open(place.database_path, name=os.urandom(_NAME_BYTES))
+        )
+        options = Options(
+            policy=settings.policy(),
+            about=settings.about(),
+            recovery=recovery,
+            clock=SteadyClock().now_ms,
+        )
+        service = await stack.enter_async_context(RelayService.open(keys, store, options))
+        transport = await stack.enter_async_context(
+            Libp2pTransport.open(keys, settings.listen, [RELAY_PROTOCOL], service.on_link)
+        )
+        addresses = settings.addresses(keys.agent, transport.addresses)
+        service.addresses = addresses
+        if any(map(_is_everywhere, addresses)):
+            logger("relay").warning(
+                "nobody can dial the addresses that others are told; give --announce",
+                addresses=addresses,
+            )
+        http = ""
+        if (web_place := settings.http_place()) is not None:
+            http = await stack.enter_async_context(open_web(service, web_place))
+        stack.enter_context(homes.announced(place, addresses, http))
+        logger("relay").info("serving", addresses=transport.addresses, http=http)
+        on_ready(addresses)
+        await stop.wait()
+        logger("relay").info("stopping")
+        await service.drain()  # before the links close
+
+
+def _is_everywhere(address: str) -> bool:
+    return Address.parse(address).host in {"0.0.0.0", "::"}  # noqa: S104 -- it is looked for
+
+
+async def fetch_information(address: str) -> bytes:
+    """Dial a relay, as nobody in particular, and return its information document.
+
+    Raises:
+        ConfigError: ``address`` is none, or does not say who should answer.
+        Unreachable: It does not answer as that relay.
+        Refused: It does not talk to us.
+
+    """
+    keys = Keypair(os.urandom(_NAME_BYTES))
+    async with Libp2pTransport.open(keys, [], [RELAY_PROTOCOL], lambda link: link.close()) as links:
+        link = await links.dial(None, [address], RELAY_PROTOCOL)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                await link.send(pack(encode_frame(Hello(VERSION, software(), ()))))
+                answer = decode_from_relay((await link.receive())[0])
+        except (LinkClosed, TimeoutError) as error:
+            raise Unreachable(f"{address} took the link and did not answer") from error
+    match answer:
+        case Welcome(information=information):
+            return information
+        case Error(code=code, reason=reason):
+            raise Refused(code, reason)
+        case _:
+            raise Unreachable(f"{address} does not speak as a relay does")

@@ -1,0 +1,143 @@
+"""Answers out of the store: what the machine has to know, and what nodes ask for."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+from bazaar_protocol import frames, limits
+from bazaar_protocol.errors import StorageError
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.log import Head
+from bazaar_protocol.records import Record, RecordId
+from bazaar_relay.machine.events import Read, ReadDone, ReadFailed, Resumed, Serve, Started
+from bazaar_relay.machine.tasks import may_go_on
+from bazaar_relay.machine.works import storage_error
+from bazaar_relay.storage.store import Store, Stored, read_record
+
+_PAGE = 256
+_ROOM_BYTES = limits.FRAME_BYTES_MAX - limits.KIB
+
+
+async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
+    """Answer the machine."""
+    try:
+        heads = await store.heads(wanted.heads) if wanted.heads else {}
+        tasks = {task: await _task(store, task) for task in wanted.tasks}
+        entries: dict[tuple[AgentId, int], Record] = {}
+        for author, first, last in _runs(wanted.entries):
+            for raw in await store.log(author, first=first, last=last, limit=last - first + 1):
+                record = read_record(raw)
+                entries[author, record.seq] = record
+        letters = {agent: await store.senders(agent) for agent in wanted.letters}
+    except StorageError as error:
+        return ReadFailed(wanted.work, str(error))
+    return ReadDone(wanted.work, heads, tasks, entries, letters)
+
+
+async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
+    """Read what a relay has to know before it can serve.
+
+    Raises:
+        StorageError: The store cannot be read.
+
+    """
+    heads = await store.heads([relay])
+    adverts = [read_record(raw) for raw in await _unexpired(store, "advert", now_ms)]
+    tasks = [
+        Resumed(await _task(store, post.id), await store.audience(post.id))
+        async for post in _posts(store, now_ms)
+        if may_go_on(post, relay, now_ms)
+    ]
+    proofs = [read_record(raw) for raw in await _unexpired(store, "proof", now_ms)]
+    head = heads.get(relay, Head.empty())
+    return Started(head, await store.cursor(), adverts, tasks, proofs)
+
+
+async def answer(store: Store, wanted: Serve) -> frames.FromRelay:
+    """Answer a node; a page is as long as a frame."""
+    frame = wanted.frame
+    try:
+        match frame:
+            case frames.GetHead():
+                return await _head(store, frame)
+            case frames.GetLog():
+                return await _log(store, frame)
+            case frames.GetTask():
+                return await _task_page(store, frame)
+    except StorageError as error:
+        return storage_error(frame.request, str(error))
+
+
+async def _head(store: Store, wanted: frames.GetHead) -> frames.Segment:
+    author = AgentId(wanted.author)
+    head = (await store.heads([author])).get(author)
+    if head is None:
+        return frames.Segment(wanted.request, (), 0, more=False)
+    raws = await store.log(author, first=head.seq, last=head.seq, limit=1)
+    return frames.Segment(wanted.request, tuple(raws), 0, more=False)
+
+
+async def _log(store: Store, wanted: frames.GetLog) -> frames.Segment:
+    first, last = max(1, wanted.first), wanted.last
+    raws = await store.log(AgentId(wanted.author), first=first, last=last, limit=_PAGE)
+    page = raws[: _fitting(raws)]
+    is_cut = len(page) < len(raws) or (len(raws) == _PAGE and first + _PAGE <= last)
+    return frames.Segment(wanted.request, tuple(page), 0, more=is_cut)
+
+
+async def _task_page(store: Store, wanted: frames.GetTask) -> frames.Segment:
+    found = await store.task(RecordId(wanted.task), after=wanted.after, limit=_PAGE)
+    page = found[: _fitting([stored.raw for stored in found])]
+    cursor = page[-1].cursor if page else wanted.after
+    is_cut = len(page) < len(found) or len(found) == _PAGE
+    return frames.Segment(wanted.request, tuple(one.raw for one in page), cursor, more=is_cut)
+
+
+def _runs(entries: Sequence[tuple[AgentId, int]]) -> list[tuple[AgentId, int, int]]:
+    """Join entries that follow one another: each read costs a hop between threads."""
+    runs: list[tuple[AgentId, int, int]] = []
+    for author, seq in sorted(entries):
+        if runs and runs[-1][0] == author and runs[-1][2] == seq - 1:
+            runs[-1] = (author, runs[-1][1], seq)
+        else:
+            runs.append((author, seq, seq))
+    return runs
+
+
+def _fitting(raws: Sequence[bytes]) -> int:
+    """Return how many of ``raws`` fit into a frame, from the first on."""
+    room = _ROOM_BYTES
+    for count, raw in enumerate(raws):
+        room -= len(raw) + 8
+        if room < 0:
+            return count
+    return len(raws)
+
+
+async def _task(store: Store, task: RecordId) -> list[Record]:
+    stored: list[Stored] = []
+    after = 0
+    while True:
+        page = await store.task(task, after=after, limit=_PAGE)
+        stored += page
+        if len(page) < _PAGE:
+            return [read_record(one.raw) for one in stored]
+        after = page[-1].cursor
+
+
+async def _posts(store: Store, now_ms: int) -> AsyncGenerator[Record]:
+    # Page by page, since most of them are over, and kept for many days.
+    after = 0
+    while page := await store.unexpired("post", now_ms=now_ms, after=after, limit=_PAGE):
+        for stored in page:
+            yield read_record(stored.raw)
+        after = page[-1].cursor
+
+
+async def _unexpired(store: Store, kind: str, now_ms: int) -> list[bytes]:
+    raws: list[bytes] = []
+    after = 0
+    while True:
+        page = await store.unexpired(kind, now_ms=now_ms, after=after, limit=_PAGE)
+        raws += [one.raw for one in page]
+        if len(page) < _PAGE:
+            return raws
+        after = page[-1].cursor

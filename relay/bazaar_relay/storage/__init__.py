@@ -1,0 +1,1 @@
+"""What a relay keeps: one contract, in memory and in SQLite."""
