@@ -142,7 +142,14 @@ async def test_a_worker_without_room_delivers_later(tmp_path: Path, small_disk: 
         await it.relay()
         ada, bo = await asyncio.gather(
             it.node("ada"),
-            it.node("bo", "--offer", "word.find", "--exec", program, home=on(small_disk, tmp_path / "bo")),
+            it.node(
+                "bo",
+                "--offer",
+                "word.find",
+                "--exec",
+                program,
+                home=on(small_disk, tmp_path / "bo"),
+            ),
         )
         task = await ada.post("word.find", price=5)
         await ada.reached(task.id, "running")
