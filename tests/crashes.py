@@ -198,7 +198,7 @@ class Poster:
             try:
                 view = await self._site.post(
                     "word.find", input=b"%d" % number, idempotency_key=f"task {number}",
-                    heartbeat_timeout_ms=3_000, schedule_to_start_ms=30_000, attempts_max=50, **mode,
+                    heartbeat_timeout_ms=3_000, attempts_max=50, **mode,
                 )  # fmt: skip
             except BazaarError:
                 await asyncio.sleep(RETRY_S)
