@@ -94,14 +94,7 @@ async def crash_at_random(it: Town, *, kills: int, seed: int) -> Report:
         for publisher in publishers:
             publisher.stop.set()
         await asyncio.gather(*publishing)
-        try:
-            async with asyncio.timeout(END_S):
-                await posting
-        except TimeoutError:
-            for task in sorted(poster.under_way):
-                detail = await ada.detail(task)
-                events = " ".join(f"{event.what}:{event.epoch}" for event in detail.events)
-                report.faults.append(f"{task[:8]} is stuck as {detail.task.state}: {events}")
+        report.faults += await _stuck(ada, poster, posting)
     report.outcomes = poster.outcomes
     async with raw_client(it.address, "reader") as reader:
         for publisher in publishers:
@@ -124,6 +117,20 @@ async def crash_at_random(it: Town, *, kills: int, seed: int) -> Report:
             )
     report.seconds = time.monotonic() - begun
     return report
+
+
+async def _stuck(ada: Site, poster: "Poster", posting: asyncio.Task[None]) -> list[str]:
+    """Return the tasks that do not end in time."""
+    faults: list[str] = []
+    try:
+        async with asyncio.timeout(END_S):
+            await posting
+    except TimeoutError:
+        for task in sorted(poster.under_way):
+            detail = await ada.detail(task)
+            events = " ".join(f"{event.what}:{event.epoch}" for event in detail.events)
+            faults.append(f"{task[:8]} is stuck as {detail.task.state}: {events}")
+    return faults
 
 
 class Publisher:
@@ -198,7 +205,7 @@ class Poster:
             try:
                 view = await self._site.post(
                     "word.find", input=b"%d" % number, idempotency_key=f"task {number}",
-                    heartbeat_timeout_ms=3_000, attempts_max=50, **mode,
+                    heartbeat_timeout_ms=3_000, schedule_to_start_ms=4_000, attempts_max=50, **mode,
                 )  # fmt: skip
             except BazaarError:
                 await asyncio.sleep(RETRY_S)

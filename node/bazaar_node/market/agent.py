@@ -36,9 +36,9 @@ from bazaar_node.market.poster import Poster, Standing
 from bazaar_node.market.turn import Pen, Turn
 from bazaar_node.market.worker import Worker
 from bazaar_protocol import limits
-from bazaar_protocol.errors import BazaarError, NotFound
+from bazaar_protocol.errors import BazaarError, NotFound, StaleEpoch
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Advert, Award, BidTerms, Capability, Post
+from bazaar_protocol.kinds import Accept, Advert, Award, BidTerms, Capability, Post
 from bazaar_protocol.letters import Renewed, TaskInput, TaskResult
 from bazaar_protocol.records import Record, RecordId
 
@@ -300,6 +300,8 @@ class Agent:
         turn.note(
             entry.task.id, "refused", f"{record.kind}: {status}", epoch=epoch, record=record.id
         )
+        if isinstance(record.body, Accept) and status.startswith(StaleEpoch.code):
+            self._worker.let_go(turn, entry, epoch)
 
 
 def _is_input(entry: Entry, sender: AgentId, data: bytes) -> bool:

@@ -216,6 +216,23 @@ class Worker:
         self._ledger.observe(turn, job.entry, turn.say(body))
         self._free(turn, job)
 
+    def let_go(self, turn: Turn, entry: Entry, epoch: int) -> None:
+        """Leave an attempt whose accept came too late, and ask for the task again.
+
+        Nobody else would tell us: the award had lapsed by time alone, and what came after it is
+        addressed to others.
+        """
+        task = entry.task
+        if task.state is not State.RUNNING or task.epoch != epoch or task.award is None:
+            return
+        body = Withdraw(task.id, link_to(task.award), epoch, "the accept came too late")
+        self._ledger.observe(turn, entry, turn.say(body))
+        job = self.jobs.get(task.id)
+        if job is not None:
+            turn.act(StopWork(task.id, epoch))
+            self._free(turn, job)
+        self.consider(turn, task.post)
+
     def renew(self, turn: Turn, sender: AgentId, letter: Renewed) -> None:
         """Extend the lease, from when we sent the heartbeat that was answered."""
         job = self.jobs.get(RecordId(letter.task))
