@@ -55,9 +55,10 @@ class Loaded(Generic[S]):
     sources: Mapping[str, str]
 
 
-def files() -> list[Path]:
+def files(home: Path) -> list[Path]:
     """Return the files that are looked at, the one that wins first; none of them has to exist."""
-    return [Path(FILE_NAME), platformdirs.user_config_path("bazaar") / FILE_NAME]
+    places = (Path(), home, platformdirs.user_config_path("bazaar"))
+    return [place / FILE_NAME for place in places]
 
 
 def load(

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from bazaar_host import key_files, settings as host_settings
 from bazaar_host.key_files import Passphrase
-from bazaar_host.settings import FILE_NAME, Loaded, Seconds, setting
+from bazaar_host.settings import Loaded, Seconds, setting
 from bazaar_node.api import api_socket
 from bazaar_node.service import OfferRequest
 from bazaar_protocol import limits
@@ -158,13 +158,12 @@ def load(
         ConfigError: One of them is unknown or wrong.
 
     """
-    near, *far = host_settings.files()
     loaded = host_settings.load(
         FileSettings,
         section=SECTION,
         flags=flags,
         environ=environ,
-        files=[near, home / FILE_NAME, *far],
+        files=host_settings.files(home),
     )
     _check_offers(loaded.values.offers)
     return loaded

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from bazaar_host import settings as host_settings
 from bazaar_host.addresses import Address
-from bazaar_host.settings import FILE_NAME, Loaded, setting
+from bazaar_host.settings import Loaded, setting
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import AgentId, parse_agent
@@ -160,13 +160,12 @@ def load(
         ConfigError: One of them is unknown or wrong.
 
     """
-    near, *far = host_settings.files()
     loaded = host_settings.load(
         FileSettings,
         section=SECTION,
         flags=flags,
         environ=environ,
-        files=[near, home / FILE_NAME, *far],
+        files=host_settings.files(home),
     )
     loaded.values.check()
     return loaded

@@ -1,7 +1,6 @@
 """The side of an agent that does work: it bids, accepts, keeps its leases, and delivers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from bazaar_node.market.deferred import Deferred
@@ -18,6 +17,7 @@ from bazaar_node.market.events import (
     WorkDone,
     WorkProgressed,
 )
+from bazaar_node.market.job import Job
 from bazaar_node.market.ledger import Entry, Ledger
 from bazaar_node.market.sealed_bids import seal_bid
 from bazaar_node.market.turn import Turn
@@ -42,36 +42,8 @@ from bazaar_protocol.normal_form import to_normal
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import State, award_of, link_to
 
-HEARTBEATS_PER_TIMEOUT: Final = 6
 BUSY_RETRY_MS: Final = 5_000
 BID_VALID_MS: Final = limits.HOUR_MS
-
-
-@dataclass(slots=True)
-class Job:
-    """An attempt of ours that holds a slot."""
-
-    entry: Entry
-    epoch: int
-    offer: Offer
-    beat_ms: int
-    """When the next heartbeat is due."""
-    percent: int = 0
-    note: str = ""
-    beats: dict[RecordId, Record] = field(default_factory=dict)
-    """Heartbeats that the sequencer has not answered."""
-
-    def lease_ends_ms(self) -> int:
-        """Return when we stop, unless the sequencer renews the lease before."""
-        task = self.entry.task
-        assert task.deadline_ms is not None
-        assert task.close_ms is not None
-        return min(task.deadline_ms, task.close_ms)
-
-    def beat_every_ms(self) -> int:
-        """Return the time between two heartbeats."""
-        timeout = self.entry.task.terms.lease.heartbeat_timeout_ms
-        return max(timeout // HEARTBEATS_PER_TIMEOUT, 1)
 
 
 class Worker:
