@@ -69,8 +69,14 @@ class Report:
         )
 
 
-async def crash_at_random(it: Town, *, kills: int, seed: int) -> Report:
-    """Start a market in an empty town, kill its processes ``kills`` times, and judge the end."""
+async def crash_at_random(
+    it: Town, *, kills: int, seed: int, schedule_to_start_ms: int = 30_000
+) -> Report:
+    """Start a market in an empty town, kill its processes ``kills`` times, and judge the end.
+
+    ``schedule_to_start_ms`` is the product's own default. With a time shorter than a restart takes,
+    awards lapse unaccepted, and a task may then stay open until it expires.
+    """
     report = Report(seed)
     begun = time.monotonic()
     work = it.folder / "work"
@@ -85,7 +91,7 @@ async def crash_at_random(it: Town, *, kills: int, seed: int) -> Report:
     )
     agents = {site.home.name: parse_agent(await site.agent()) for site in (ada, bo, cy)}
     publishers = [Publisher(it.address, name) for name in ("pat", "sam")]
-    poster = Poster(ada)
+    poster = Poster(ada, schedule_to_start_ms)
     async with asyncio.TaskGroup() as group:
         publishing = [group.create_task(publisher.run()) for publisher in publishers]
         posting = group.create_task(poster.run())
@@ -179,7 +185,8 @@ class Publisher:
 class Poster:
     """Posts a few tasks at a time, each once however often it has to ask, and sees them end."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, schedule_to_start_ms: int) -> None:
+        self._schedule_to_start_ms = schedule_to_start_ms
         self.posted: list[str] = []
         self.outcomes: Counter[str] = Counter()
         self.under_way: set[str] = set()
@@ -205,7 +212,8 @@ class Poster:
             try:
                 view = await self._site.post(
                     "word.find", input=b"%d" % number, idempotency_key=f"task {number}",
-                    heartbeat_timeout_ms=3_000, schedule_to_start_ms=4_000, attempts_max=50, **mode,
+                    heartbeat_timeout_ms=3_000, schedule_to_start_ms=self._schedule_to_start_ms,
+                    attempts_max=50, **mode,
                 )  # fmt: skip
             except BazaarError:
                 await asyncio.sleep(RETRY_S)

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--limit", type=float, default=900.0, help="seconds until it gives up")
+    parser.add_argument("--schedule-to-start-ms", type=int, default=30_000)
     options = parser.parse_args()
     show(f"seed {options.seed}, {options.kills} kills, at most {options.limit:.0f} s")
     with tempfile.TemporaryDirectory(prefix="bazaar-soak-") as folder:
@@ -30,7 +31,12 @@ def main() -> int:
 
 async def _soak(folder: Path, options: argparse.Namespace) -> list[str]:
     async with asyncio.timeout(options.limit), town(folder) as it:
-        report = await crash_at_random(it, kills=options.kills, seed=options.seed)
+        report = await crash_at_random(
+            it,
+            kills=options.kills,
+            seed=options.seed,
+            schedule_to_start_ms=options.schedule_to_start_ms,
+        )
         show(str(report), *report.faults)
         if report.faults:
             it.show_logs()
