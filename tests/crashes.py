@@ -116,13 +116,17 @@ async def crash_at_random(
             report.faults += await _check_task(reader, task, report)
     if (work / "twice").exists():
         report.faults += [f"done twice at once: {(work / 'twice').read_text()}"]
-    for task in poster.posted[-TASKS_AT_ONCE:]:
-        if not (audit := await asyncio.to_thread(ada.client.audit, task)).is_sound:
-            report.faults.append(
-                f"unsound: {[check.what for check in audit.checks if not check.ok]}"
-            )
+    report.faults += await _audit(ada, poster.posted[-TASKS_AT_ONCE:])
     report.seconds = time.monotonic() - begun
     return report
+
+
+async def _audit(site: Site, tasks: list[str]) -> list[str]:
+    """Return what the audits of ``tasks`` find wrong."""
+    reports = [await asyncio.to_thread(site.client.audit, task) for task in tasks]
+    return [
+        f"unsound: {check.what}" for report in reports for check in report.checks if not check.ok
+    ]
 
 
 async def _stuck(ada: Site, poster: "Poster", posting: asyncio.Task[None]) -> list[str]:
