@@ -7,7 +7,7 @@ event, again and again while the disk is full: a result is never dropped for wan
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Hashable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, Self
 
 from bazaar_host.logs import logger
@@ -44,6 +44,7 @@ from bazaar_protocol import limits
 from bazaar_protocol.errors import (
     BazaarError,
     LinkClosed,
+    Refused,
     RemoteError,
     StorageError,
     Unreachable,
@@ -58,6 +59,8 @@ LETTER_WAIT_S: Final = 5.0
 FETCH_DEADLINE_S: Final = 120.0
 STORAGE_RETRY_S: Final = 1.0
 CLAIM_RETRY_S: Final = 0.5
+CLAIM_RETRY_S_MAX: Final = 30.0
+CLAIM_TAKEN: Final = "taken"
 
 log = logger(__name__)
 
@@ -179,15 +182,24 @@ class Errands:
                 return
 
     async def _claim(self, task: RecordId, sequencer: AgentId) -> None:
-        # Until it has answered: it offers us a task only once, so a claim that is lost with the
-        # link is not asked for again.
+        # Until it is ours, or over: the relay offers us a task only once, and tells nobody who was
+        # told before when it opens again. So a claim that is lost with the link is made again, and
+        # one that came second is, more and more seldom.
+        pause_s = CLAIM_RETRY_S
         while self._is_open(task):
             client = self._office.by_agent(sequencer)
             if client is not None:
-                with suppress(LinkClosed, Unreachable):
+                try:
                     await self._tell(Arrived(unseal(await client.session.claim(task))))
+                except (LinkClosed, Unreachable):
+                    pause_s = CLAIM_RETRY_S
+                except Refused as refused:
+                    if refused.prefix != CLAIM_TAKEN:
+                        raise
+                    pause_s = min(2 * pause_s, CLAIM_RETRY_S_MAX)
+                else:
                     return
-            await asyncio.sleep(CLAIM_RETRY_S)
+            await asyncio.sleep(pause_s)
 
     def _is_open(self, task: RecordId) -> bool:
         entry = self._driver.agent.entry(task)

@@ -59,3 +59,7 @@ async def test_a_claim_that_is_lost_with_the_link_is_made_again(tmp_path: Path) 
                 wire = await relay.greeted()
                 claim = await serve_until_claim(wire, post)
                 assert claim.task == post.id, attempt
+                # Another was faster; when its lease is lost, nobody tells us.
+                await wire.say(frames.Error(claim.request, "taken", "it is running"))
+                again = await serve_until_claim(wire, post)
+                assert again.task == post.id, attempt

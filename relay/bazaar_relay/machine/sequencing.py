@@ -12,7 +12,7 @@ from bazaar_protocol.kinds import Body, Breach, Genesis
 from bazaar_protocol.letters import Renewed, encode_letter
 from bazaar_protocol.records import Record, RecordId, seal
 from bazaar_protocol.sealing import seal_to
-from bazaar_protocol.task import BreachDue, Elapsed, State, Task, due, link_to, step
+from bazaar_protocol.task import TERMINAL, BreachDue, Elapsed, State, Task, due, link_to, step
 from bazaar_relay.machine.state import Answered, RelayState
 from bazaar_relay.storage.store import NewLetter
 
@@ -60,8 +60,8 @@ class Sequencer:
         task = self.elapse(task, now_ms)
         if task.worker == worker and task.award is not None and task.state is State.AWARDED:
             return task.award
-        if task.state is State.EXPIRED:
-            raise ClaimRefused(_EXPIRED, task.why)
+        if task.state in TERMINAL:
+            raise ClaimRefused(_EXPIRED, f"it is {task.state}")
         if task.state is not State.OPEN:
             raise ClaimRefused(_TAKEN, f"it is {task.state}")
         refusal = self._state.promises.refusal(task.id, worker)
