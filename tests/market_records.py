@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.strategies import make_post
 
-from bazaar_protocol import award, kinds, records
+from bazaar_protocol import award, evidence_kinds, kinds, records
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Capability
 from bazaar_protocol.log import Head
@@ -50,7 +50,7 @@ class Trader:
 
     def intake(self, number: int = 0) -> Record:
         """Something to log that is about no task."""
-        return self.say(kinds.Intake(bytes(32), number, number))
+        return self.say(evidence_kinds.Intake(bytes(32), number, number))
 
     def advert(self, *names: str, version: int = 1, load: int = 0, **changes: Any) -> Record:
         given: dict[str, Any] = {"slots": 4, "words": "", "expires_in_ms": 3_600_000} | changes

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
+from bazaar_protocol.evidence_kinds import Intake
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.kinds import (
     Acceptance,
@@ -13,7 +14,6 @@ from bazaar_protocol.kinds import (
     Genesis,
     Heartbeat,
     Input,
-    Intake,
     Lease,
     Post,
     Rule,

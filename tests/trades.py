@@ -7,8 +7,8 @@ import msgspec
 from tests.strategies import ADA, BO, make_post
 
 from bazaar_protocol import award, kinds, records
+from bazaar_protocol.fields import Link
 from bazaar_protocol.identity import AgentId, Keypair
-from bazaar_protocol.kinds import Link
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import Task, award_of, link_to
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_protocol import codec, limits
-from bazaar_protocol.kinds import Id, Key, Label, Text, Uint
+from bazaar_protocol.fields import Id, Key, Label, Text, Uint
 
 RELAY_PROTOCOL: Final = "/bazaar/relay/1"
 NODE_PROTOCOL: Final = "/bazaar/node/1"

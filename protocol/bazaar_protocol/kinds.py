@@ -12,38 +12,41 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_protocol import limits
-
-Id: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Key: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Uint: TypeAlias = Annotated[int, Meta(ge=0, le=limits.INTEGER_MAX)]
-Seq: TypeAlias = Annotated[int, Meta(ge=1, le=limits.INTEGER_MAX)]
-BasisPoints: TypeAlias = Annotated[int, Meta(ge=0, le=10_000)]
-Percent: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
-Label: TypeAlias = Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
-Text: TypeAlias = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
-CapabilityName: TypeAlias = Annotated[
-    str, Meta(max_length=limits.NAME_CHARS_MAX, pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
-]
-Schema: TypeAlias = Annotated[bytes, Meta(max_length=limits.SCHEMA_BYTES_MAX)]
-Address: TypeAlias = Annotated[str, Meta(max_length=limits.ADDRESS_CHARS_MAX)]
-Addresses: TypeAlias = Annotated[tuple[Address, ...], Meta(max_length=limits.ADDRESSES_MAX)]
-Tags: TypeAlias = Annotated[tuple[Name, ...], Meta(max_length=limits.TAGS_MAX)]
-MaybeId: TypeAlias = Annotated[bytes, Meta(max_length=32)]
-"""A hash, or empty bytes where there is none."""
+from bazaar_protocol.evidence_kinds import (
+    Dispute,
+    Intake,
+    Omission,
+    Proof,
+    Reset,
+    Reveal,
+    Silence,
+    Stamp,
+    Statement,
+    Succession,
+    Vouch,
+)
+from bazaar_protocol.fields import (
+    Addresses,
+    BasisPoints,
+    CapabilityName,
+    Id,
+    Key,
+    Label,
+    Link,
+    MaybeId,
+    Name,
+    Percent,
+    Schema,
+    Seq,
+    Tags,
+    Text,
+    Uint,
+)
 
 Mode: TypeAlias = Literal["direct", "claim", "auction"]
 DeclineReason: TypeAlias = Literal[
     "busy", "out_of_scope", "price", "untrusted_poster", "conflict", "policy"
 ]
-
-
-class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Another author's logged record, named so that cutting it off contradicts this one."""
-
-    author: Key
-    seq: Seq
-    id: Id
 
 
 class Genesis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -296,38 +299,10 @@ class Withdraw(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     reason: Text
 
 
-class Intake(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A relay's receipt for the records it accepted since its last one."""
-
-    root: Id
-    """Merkle tree hash (RFC 9162) of their ids."""
-    count: Uint
-    first: Uint
-    """Cursor of the first of them."""
-
-
-class Succession(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The recovery key ends a stolen identity and names the one that carries on."""
-
-    old: Key
-    last_seq: Uint
-    last_id: MaybeId
-    new: Key
-
-
-class Proof(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Evidence that convinces anyone, self-contained: the records that contradict each other."""
-
-    claim: Literal["equivocation", "omission"]
-    records: Annotated[
-        tuple[Annotated[bytes, Meta(max_length=limits.LOGGED_PAYLOAD_BYTES_MAX + 128)], ...],
-        Meta(min_length=1, max_length=2),
-    ]
-
-
 Body: TypeAlias = (
     Genesis | Advert | Post | Bid | Decline | Award | Accept | Heartbeat | Deliver | Verdict
-    | Breach | Withdraw | Intake | Succession | Proof
+    | Breach | Withdraw | Dispute | Reveal | Silence | Vouch | Reset | Intake | Statement
+    | Succession | Proof | Omission | Stamp
 )  # fmt: skip
 
 
@@ -355,9 +330,17 @@ KINDS: Final = {
         Kind("verdict", Verdict, is_logged=True),
         Kind("breach", Breach, is_logged=True),
         Kind("withdraw", Withdraw, is_logged=True),
+        Kind("dispute", Dispute, is_logged=True),
+        Kind("reveal", Reveal, is_logged=True),
+        Kind("silence", Silence, is_logged=True),
+        Kind("vouch", Vouch, is_logged=True),
+        Kind("reset", Reset, is_logged=True),
         Kind("intake", Intake, is_logged=True),
+        Kind("statement", Statement, is_logged=False),
         Kind("succession", Succession, is_logged=False),
         Kind("proof", Proof, is_logged=False),
+        Kind("omission", Omission, is_logged=False),
+        Kind("stamp", Stamp, is_logged=False),
     )
 }
 KIND_OF_BODY: Final = {kind.body: kind for kind in KINDS.values()}

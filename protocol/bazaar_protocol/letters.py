@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_protocol import codec, limits
-from bazaar_protocol.kinds import BidTerms, Id, Seq
+from bazaar_protocol.fields import Id, Seq
+from bazaar_protocol.kinds import BidTerms
 
 _Data: TypeAlias = Annotated[bytes, Meta(max_length=limits.MAILED_BYTES_MAX)]
 

@@ -40,6 +40,7 @@ RECORD_FUTURE_MS_MAX: Final = 120 * SECOND_MS
 TASK_LIFETIME_MS_MAX: Final = 30 * DAY_MS
 ADVERT_LIFETIME_MS_MAX: Final = DAY_MS
 ATTEMPTS_MAX: Final = 100
+INCLUSION_PATH_MAX: Final = 32  # of a Merkle tree with 2**32 leaves
 
 # Frames and links.
 FRAME_BYTES_MAX: Final = 128 * KIB

@@ -12,8 +12,9 @@ from hashlib import sha256
 from typing import Self
 
 from bazaar_protocol.errors import BadSignature, BrokenChain, Equivocation, MalformedRecord
+from bazaar_protocol.evidence_kinds import Proof, Succession
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Genesis, Proof, Succession
+from bazaar_protocol.kinds import Genesis
 from bazaar_protocol.records import NO_RECORD, Record, RecordId, check_signature, parse, unseal
 
 

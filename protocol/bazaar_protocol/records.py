@@ -21,8 +21,9 @@ from msgspec import Meta
 from bazaar_protocol import codec, identity, limits
 from bazaar_protocol.body_rules import checker
 from bazaar_protocol.errors import MalformedRecord, TooLarge
+from bazaar_protocol.fields import Key, Uint
 from bazaar_protocol.identity import AgentId, Keypair
-from bazaar_protocol.kinds import KIND_OF_BODY, KINDS, Body, Key, Uint
+from bazaar_protocol.kinds import KIND_OF_BODY, KINDS, Body
 from bazaar_protocol.plain_values import Plain, read_plain
 
 RecordId = NewType("RecordId", bytes)

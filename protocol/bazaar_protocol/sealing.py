@@ -18,8 +18,8 @@ from nacl.exceptions import CryptoError, RuntimeError as SodiumRuntimeError
 
 from bazaar_protocol import codec, identity, limits
 from bazaar_protocol.errors import MalformedRecord, TooLarge
+from bazaar_protocol.fields import Key
 from bazaar_protocol.identity import AgentId, Keypair
-from bazaar_protocol.kinds import Key
 
 _SEAL_DOMAIN: Final = b"bazaar/seal/1\x00"
 _SIGNATURE_DOMAIN: Final = b"bazaar/letter/1\x00"

@@ -5,8 +5,9 @@ from enum import StrEnum
 from typing import Final
 
 from bazaar_protocol import limits
+from bazaar_protocol.fields import Link
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Award, Link, Post
+from bazaar_protocol.kinds import Award, Post
 from bazaar_protocol.records import Record, RecordId
 
 

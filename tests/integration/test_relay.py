@@ -10,7 +10,7 @@ from tests.relay_client import Client
 from tests.relay_world import NAME, RELAY, World
 
 from bazaar_host import clock
-from bazaar_protocol import frames, kinds, limits
+from bazaar_protocol import evidence_kinds, frames, kinds, limits
 from bazaar_protocol.errors import LinkClosed
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.framing import pack
@@ -87,7 +87,7 @@ async def test_a_subscription_resumes_at_its_cursor_after_a_restart(
 async def test_a_slow_subscriber_lags_and_still_gets_everything_once(
     world: World, ada: Trader, bo: Trader
 ) -> None:
-    sent = [ada.say(kinds.Proof("equivocation", (b"",)))]  # refused, and so never seen
+    sent = [ada.say(evidence_kinds.Proof("equivocation", (b"",)))]  # refused, and so never seen
     notes = [ada.post(title=f"{number} " + "x" * 8000, tags=("lag",)) for number in range(700)]
     async with world.relay() as service:
         slow, publisher = await world.join(bo), await world.join(ada)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from tests.strategies import ADA, BO, CY, array
 
-from bazaar_protocol import codec, kinds, log, records
+from bazaar_protocol import codec, evidence_kinds, fields, kinds, log, records
 from bazaar_protocol.errors import (
     BadSignature,
     BrokenChain,
@@ -26,7 +26,7 @@ def entry(keys: Keypair, head: Head, text: str = "") -> Record:
     if head.seq == 0:
         body: kinds.Body = kinds.Genesis(log.recovery_hash(RECOVERY.agent))
     else:
-        link = kinds.Link(CY.agent, 3, bytes(32))
+        link = fields.Link(CY.agent, 3, bytes(32))
         body = kinds.Verdict(bytes(32), link, 1, True, text, ())
     return records.seal(keys, body, time_ms=5, seq=head.seq + 1, prev=head.id)
 
@@ -123,16 +123,16 @@ class Pair:
 def prove(pair: Pair) -> AgentId:
     with pytest.raises(Equivocation) as caught:
         log.detect_fork(pair.first, pair.second)
-    return log.check_proof(kinds.Proof("equivocation", caught.value.proof))
+    return log.check_proof(evidence_kinds.Proof("equivocation", caught.value.proof))
 
 
 @given(st.integers(1, 11), st.booleans())
 def test_a_fork_becomes_a_proof_that_travels(seq: int, is_swapped: bool) -> None:
     pair = Pair(OTHER[seq], LOG[seq]) if is_swapped else Pair(LOG[seq], OTHER[seq])
     assert prove(pair) == ADA.agent
-    proof = kinds.Proof("equivocation", (pair.first.raw, pair.second.raw))
+    proof = evidence_kinds.Proof("equivocation", (pair.first.raw, pair.second.raw))
     sealed = records.unseal(records.seal(BO, proof, time_ms=9).raw)
-    assert isinstance(sealed.body, kinds.Proof)
+    assert isinstance(sealed.body, evidence_kinds.Proof)
     assert log.check_proof(sealed.body) == ADA.agent
 
 
@@ -157,22 +157,22 @@ LOOSE2 = records.seal(ADA, kinds.Decline(bytes(32), 0, "price", 0), time_ms=5).r
 )
 def test_a_false_proof_convicts_nobody(raws: tuple[bytes, ...]) -> None:
     with pytest.raises((MalformedRecord, BadSignature)):
-        log.check_proof(kinds.Proof("equivocation", raws))
+        log.check_proof(evidence_kinds.Proof("equivocation", raws))
     with pytest.raises(MalformedRecord):
-        log.check_proof(kinds.Proof("omission", raws))
+        log.check_proof(evidence_kinds.Proof("omission", raws))
 
 
 def succession(
     keys: Keypair = RECOVERY, old: bytes = ADA.agent, new: bytes = BO.agent, last: int = 3
 ) -> Record:
     last_id = LOG[last - 1].id if last else b""
-    return records.seal(keys, kinds.Succession(old, last, last_id, new), time_ms=9)
+    return records.seal(keys, evidence_kinds.Succession(old, last, last_id, new), time_ms=9)
 
 
 def test_only_the_recovery_key_ends_an_identity() -> None:
     assert log.check_succession(succession(), LOG[0]).new == BO.agent
     assert log.check_succession(succession(last=0), LOG[0]).last_seq == 0
-    lying = kinds.Succession(ADA.agent, 3, b"", BO.agent)
+    lying = evidence_kinds.Succession(ADA.agent, 3, b"", BO.agent)
     for record, genesis, error in [
         (succession(keys=ADA), LOG[0], BadSignature),
         (succession(keys=BO), LOG[0], BadSignature),
@@ -192,4 +192,4 @@ def test_garbage_raises_only_errors_that_blame_the_sender(raws: list[bytes]) -> 
     with pytest.raises(RemoteError):
         log.check_segment(raws)
     with pytest.raises(RemoteError):
-        log.check_proof(kinds.Proof("equivocation", tuple(raws)))
+        log.check_proof(evidence_kinds.Proof("equivocation", tuple(raws)))

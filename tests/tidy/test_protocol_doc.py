@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 import bazaar_protocol
-from bazaar_protocol import errors, frames, kinds, letters, limits
+from bazaar_protocol import errors, fields, frames, kinds, letters, limits
 from bazaar_protocol.task import State
 
 DOC = Path(__file__).parents[2] / "docs" / "protocol.md"
 CODE = sorted(Path(bazaar_protocol.__path__[0]).glob("*.py"))
 NESTED = (
-    kinds.Link, kinds.Capability, kinds.Input, kinds.Acceptance, kinds.Rule, kinds.Lease,
+    fields.Link, kinds.Capability, kinds.Input, kinds.Acceptance, kinds.Rule, kinds.Lease,
     kinds.BidTerms, kinds.Considered, kinds.Criterion, frames.Filter,
 )  # fmt: skip
 REFUSALS = (

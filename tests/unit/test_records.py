@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.strategies import ADA, array, make_post, raw_payload, sealed_payload
 
-from bazaar_protocol import codec, kinds, limits, records
+from bazaar_protocol import codec, evidence_kinds, fields, kinds, limits, records
 from bazaar_protocol.errors import BadSignature, MalformedRecord, RemoteError, TooLarge
 
 HEARTBEAT = kinds.Heartbeat(bytes(32), bytes(32), 1, 50, "half way")
@@ -170,7 +170,7 @@ def test_a_record_is_in_its_place_in_the_log_or_in_none(kind: str, seq: int, pre
     bodies = {
         "genesis": kinds.Genesis(bytes(32)),
         "heartbeat": HEARTBEAT,
-        "verdict": kinds.Verdict(bytes(32), kinds.Link(bytes(32), 2, bytes(32)), 1, True, "", ()),
+        "verdict": kinds.Verdict(bytes(32), fields.Link(bytes(32), 2, bytes(32)), 1, True, "", ()),
         "future": (),
     }
     raw = raw_payload(ADA, kind, codec.encode(bodies[kind]), seq=seq, prev=prev)
@@ -266,7 +266,7 @@ def test_a_log_entry_is_small_enough_for_two_to_fit_into_a_proof() -> None:
     first = raw_payload(ADA, "future", body, seq=2, prev=PREV)
     second = raw_payload(ADA, "future2", body, seq=2, prev=PREV)
     assert records.unseal(first).seq == 2
-    proof = records.seal(ADA, kinds.Proof("equivocation", (first, second)), time_ms=5)
+    proof = records.seal(ADA, evidence_kinds.Proof("equivocation", (first, second)), time_ms=5)
     assert records.unseal(proof.raw) == proof
     body = codec.encode([bytes(limits.LOGGED_PAYLOAD_BYTES_MAX)])
     with pytest.raises(TooLarge):

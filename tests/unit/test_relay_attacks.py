@@ -4,7 +4,7 @@ import pytest
 from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
 
-from bazaar_protocol import frames, kinds, limits
+from bazaar_protocol import evidence_kinds, frames, kinds, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
 from bazaar_relay.machine.admission import Policy
@@ -172,9 +172,9 @@ async def test_proofs_of_what_is_proved_are_not_kept_a_thousand_times(
 ) -> None:
     await driver.join(ada)
     bo.genesis()
-    claim = kinds.Proof("equivocation", tuple(record.raw for record in fork(bo)))
+    claim = evidence_kinds.Proof("equivocation", tuple(record.raw for record in fork(bo)))
     first, *more = [ada.say(claim, NOW_MS + number) for number in range(4)]
-    false = ada.say(kinds.Proof("equivocation", (first.raw, first.raw)))
+    false = ada.say(evidence_kinds.Proof("equivocation", (first.raw, first.raw)))
     assert (await driver.publish(ada, false)).startswith("malformed: ")
     assert await driver.publish(ada, first) == "accepted"
     assert (await driver.publish(ada, more[0])).startswith("stale: ")

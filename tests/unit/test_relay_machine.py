@@ -9,7 +9,7 @@ import pytest
 from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
 
-from bazaar_protocol import frames, kinds, limits, records
+from bazaar_protocol import evidence_kinds, frames, kinds, limits, records
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.log import check_proof
 from bazaar_protocol.records import Record
@@ -146,10 +146,10 @@ async def test_a_fork_is_proved_once_and_told_to_who_asks_for_proofs(
         assert (await driver.publish(bo, lie)).startswith("fork: ")
     (proof,) = driver.heard(bo)
     assert proof.author == RELAY.agent
-    assert isinstance(proof.body, kinds.Proof)
+    assert isinstance(proof.body, evidence_kinds.Proof)
     assert check_proof(proof.body) == ada.agent
     assert await driver.publish(bo, proof) == "duplicate"
-    forged = bo.say(kinds.Proof("equivocation", (honest.raw, honest.raw)))
+    forged = bo.say(evidence_kinds.Proof("equivocation", (honest.raw, honest.raw)))
     assert (await driver.publish(bo, forged)).startswith("malformed: ")
 
 

@@ -20,8 +20,9 @@ from bazaar_node.service import PostRequest
 from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol import frames, letters
 from bazaar_protocol.errors import OldBackup, StorageFull
+from bazaar_protocol.fields import Link
 from bazaar_protocol.identity import Keypair, to_peer_id
-from bazaar_protocol.kinds import Accept, Advert, Link
+from bazaar_protocol.kinds import Accept, Advert
 from bazaar_protocol.records import Record, seal, unseal
 from bazaar_protocol.sealing import seal_to
 

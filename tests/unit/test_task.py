@@ -7,7 +7,7 @@ import pytest
 from tests.strategies import ADA, BO, CY, DEE
 from tests.trades import Scribe
 
-from bazaar_protocol import kinds
+from bazaar_protocol import fields, kinds
 from bazaar_protocol.errors import IllegalTransition, MalformedRecord, StaleEpoch
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.records import Record
@@ -249,11 +249,11 @@ def test_links_name_the_whole_place(
 ) -> None:
     scribe = Scribe()
     task = state(scribe)
-    right: kinds.Link = getattr(getattr(scribe, say)(task).body, field)
+    right: fields.Link = getattr(getattr(scribe, say)(task).body, field)
     for wrong in (
-        kinds.Link(right.author, right.seq + 1, right.id),
-        kinds.Link(DEE.agent, right.seq, right.id),
-        kinds.Link(right.author, right.seq, bytes(32)),
+        fields.Link(right.author, right.seq + 1, right.id),
+        fields.Link(DEE.agent, right.seq, right.id),
+        fields.Link(right.author, right.seq, bytes(32)),
     ):
         with pytest.raises(IllegalTransition):
             step(task, getattr(scribe, say)(task, by, **{field: wrong}), NOW)

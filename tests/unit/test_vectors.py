@@ -8,7 +8,17 @@ import msgspec
 import pytest
 from tests.vectors.make import FOLDER, plain, vectors
 
-from bazaar_protocol import award, frames, keyfile, kinds, letters, log, records, sealing
+from bazaar_protocol import (
+    award,
+    evidence_kinds,
+    frames,
+    keyfile,
+    kinds,
+    letters,
+    log,
+    records,
+    sealing,
+)
 from bazaar_protocol.award import Offer
 from bazaar_protocol.errors import KeyFileError, RemoteError
 from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_did, to_peer_id
@@ -96,7 +106,7 @@ def test_refused_segments(vector: Any) -> None:
 
 def test_the_fork_and_the_recovery_key() -> None:
     vector = load("logs.json")
-    proof = kinds.Proof("equivocation", tuple(map(hexed, vector["fork"]["records"])))
+    proof = evidence_kinds.Proof("equivocation", tuple(map(hexed, vector["fork"]["records"])))
     assert log.check_proof(proof).hex() == vector["fork"]["convicts"]
     recovery = vector["recovery"]
     assert log.recovery_hash(hexed(recovery["key"])).hex() == recovery["hash"]

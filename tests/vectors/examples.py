@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from bazaar_protocol import award, frames, kinds, letters, log, records, sealing
+from bazaar_protocol import award, evidence_kinds, frames, kinds, letters, log, records, sealing
+from bazaar_protocol.fields import Link
 from bazaar_protocol.identity import AgentId, Keypair
-from bazaar_protocol.kinds import Link
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record
 
@@ -145,11 +145,13 @@ def trade() -> dict[str, Record]:
     )
     said["breach"] = ada.say(kinds.Breach(task, link(said["accept"]), 1, "heartbeat"))
     said["withdraw"] = bo.say(kinds.Withdraw(task, awarded, 1, "out of memory"))
-    said["intake"] = relay.say(kinds.Intake(sha256(b"root").digest(), 12, 1))
+    said["intake"] = relay.say(evidence_kinds.Intake(sha256(b"root").digest(), 12, 1))
     said["succession"] = author(RECOVERY).say(
-        kinds.Succession(ADA.agent, 2, said["award"].id, Keypair.from_name("ada again").agent)
+        evidence_kinds.Succession(
+            ADA.agent, 2, said["award"].id, Keypair.from_name("ada again").agent
+        )
     )
-    said["proof"] = author(CY).say(kinds.Proof("equivocation", fork()))
+    said["proof"] = author(CY).say(evidence_kinds.Proof("equivocation", fork()))
     return said
 
 

@@ -10,8 +10,9 @@ from bazaar_protocol.errors import (
     RemoteError,
     StaleEpoch,
 )
+from bazaar_protocol.evidence_kinds import Proof
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post, Proof
+from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post
 from bazaar_protocol.log import Head, detect_fork
 from bazaar_protocol.records import Record, parse, seal
 from bazaar_protocol.task import Task, award_of, open_task, step

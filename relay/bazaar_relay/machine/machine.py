@@ -7,8 +7,9 @@ machine is the same, and so are its effects for the same events: nothing depends
 from typing import Final, assert_never
 
 from bazaar_protocol import frames, limits
+from bazaar_protocol.evidence_kinds import Proof
 from bazaar_protocol.identity import AgentId, Keypair
-from bazaar_protocol.kinds import Advert, Proof
+from bazaar_protocol.kinds import Advert
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, step
 from bazaar_relay.machine.admission import Cost, Policy, cost_of

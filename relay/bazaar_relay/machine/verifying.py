@@ -1,7 +1,7 @@
 """What is true of a record whatever else is known: its form, its signature, and what it proves."""
 
 from bazaar_protocol.errors import RemoteError
-from bazaar_protocol.kinds import Proof
+from bazaar_protocol.evidence_kinds import Proof
 from bazaar_protocol.log import check_proof
 from bazaar_protocol.records import Record, unseal
 
