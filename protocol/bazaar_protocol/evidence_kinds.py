@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_protocol import limits
-from bazaar_protocol.fields import Id, Key, Link, MaybeId, Seq, Text, Uint
+from bazaar_protocol.fields import Id, InclusionPath, Key, Link, MaybeId, Seq, Text, Uint
 
 LoggedRecord: TypeAlias = Annotated[bytes, Meta(max_length=limits.LOGGED_PAYLOAD_BYTES_MAX + 128)]
 """A whole record of a logged kind, as it travels."""
@@ -106,7 +106,7 @@ class Omission(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     entry: LoggedRecord
     """The record under the receipt, which the statement leaves out."""
     index: Uint
-    path: Annotated[tuple[Id, ...], Meta(max_length=limits.INCLUSION_PATH_MAX)]
+    path: InclusionPath
     """Inclusion proof (RFC 9162) of the entry's id in the receipt's tree."""
 
 

@@ -25,6 +25,8 @@ Addresses: TypeAlias = Annotated[tuple[Address, ...], Meta(max_length=limits.ADD
 Tags: TypeAlias = Annotated[tuple[Name, ...], Meta(max_length=limits.TAGS_MAX)]
 MaybeId: TypeAlias = Annotated[bytes, Meta(max_length=32)]
 """A hash, or empty bytes where there is none."""
+InclusionPath: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=limits.INCLUSION_PATH_MAX)]
+"""The hashes that lead from a leaf of a Merkle tree to its root, the leaf's neighbour first."""
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_protocol import codec, limits
-from bazaar_protocol.fields import Id, Key, Label, Text, Uint
+from bazaar_protocol.fields import Id, InclusionPath, Key, Label, Text, Uint
 
 RELAY_PROTOCOL: Final = "/bazaar/relay/1"
 NODE_PROTOCOL: Final = "/bazaar/node/1"
@@ -171,6 +171,40 @@ class Segment(_Frame, frozen=True, tag="segment"):
     more: bool
 
 
+class GetInclusion(_Frame, frozen=True, tag="inclusion"):
+    """Show that this record is under one of your receipts.
+
+    ``not-found`` is the answer while the record is under none, or when nobody here knows it.
+    """
+
+    request: Uint
+    id: Id
+
+
+class Included(_Frame, frozen=True, tag="included"):
+    """The receipt (an ``intake``), and the way from the record to its root."""
+
+    request: Uint
+    intake: RawRecord
+    index: Uint
+    """Which of the receipt's records it is; the first is 0."""
+    path: InclusionPath
+
+
+class GetStatement(_Frame, frozen=True, tag="state"):
+    """Which is the newest entry that you have of this author's log? Sign what you answer."""
+
+    request: Uint
+    author: Key
+
+
+class Stated(_Frame, frozen=True, tag="stated"):
+    """The relay's ``statement``."""
+
+    request: Uint
+    record: RawRecord
+
+
 class Claim(_Frame, frozen=True, tag="claim"):
     """Give me this task; for posts that name the relay as their sequencer."""
 
@@ -259,12 +293,12 @@ class Error(_Frame, frozen=True, tag="error"):
 
 
 ToRelay: TypeAlias = (
-    Hello | Publish | Subscribe | Query | GetLog | GetHead | GetTask | Claim | Mail | Collect
-    | Ping
+    Hello | Publish | Subscribe | Query | GetLog | GetHead | GetTask | GetInclusion
+    | GetStatement | Claim | Mail | Collect | Ping
 )  # fmt: skip
 FromRelay: TypeAlias = (
-    Welcome | Published | Event | CaughtUp | Lagged | Adverts | Segment | Claimed | Mailed
-    | Letter | Collected | Pong | Error
+    Welcome | Published | Event | CaughtUp | Lagged | Adverts | Segment | Included | Stated
+    | Claimed | Mailed | Letter | Collected | Pong | Error
 )  # fmt: skip
 BetweenNodes: TypeAlias = Hello | Fetch | Chunk | Ping | Pong | Error
 Frame: TypeAlias = ToRelay | FromRelay | BetweenNodes

@@ -54,7 +54,15 @@ class SealedTerms(
     terms: BidTerms
 
 
-Letter: TypeAlias = TaskInput | TaskResult | Renewed | SealedTerms
+class Invitation(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="invitation"
+):
+    """The poster would like a bid of the recipient's for this task of its own."""
+
+    task: Id
+
+
+Letter: TypeAlias = TaskInput | TaskResult | Renewed | SealedTerms | Invitation
 
 
 def encode_letter(letter: Letter) -> bytes:

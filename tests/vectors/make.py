@@ -132,6 +132,7 @@ def sealed_letters() -> Any:
         letters.TaskResult(task, 1, examples.RESULT),
         letters.Renewed(task, 1, bytes.fromhex("22" * 32)),
         letters.SealedTerms(task, examples.SALT, examples.TERMS),
+        letters.Invitation(task),
     ]
     made = []
     for letter in contents:
@@ -217,6 +218,13 @@ AWARDS: list[tuple[str, kinds.Rule, int, list[Numbers]]] = [
     ("tie: id", kinds.Rule(0, 0, 0, 10_000), 100, [(40, 1, 0, 5), (40, 1, 0, 5)]),
     ("rounded down", kinds.Rule(1, 9_999, 0, 0), 7, [(3, 7, 0, 0), (5, 3, 0, 0)]),
     ("zeroes", examples.RULE, 0, [(0, 0, 0, 0)]),
+    ("value: trust", award.EXPECTED_VALUE, 100, [(60, 9, 0, 9_000), (20, 9, 9_999, 5_000)]),
+    ("value: price", award.EXPECTED_VALUE, 100, [(60, 1, 9_999, 9_000), (20, 9, 0, 8_000)]),
+    ("value: equal trust", award.EXPECTED_VALUE, 100, [(41, 1, 9, 5_000), (40, 9, 5, 5_000)]),
+    ("value: no trust", award.EXPECTED_VALUE, 100, [(41, 1, 9_999, 0), (40, 9, 0, 0)]),
+    ("value: rounded down", award.EXPECTED_VALUE, 3, [(2, 1, 0, 4_999), (1, 1, 0, 3_999)]),
+    ("value: tie", award.EXPECTED_VALUE, 2, [(1, 1, 0, 5_000), (1, 1, 0, 5_000)]),
+    ("value: ceiling", award.EXPECTED_VALUE, 39, [(40, 1, 0, 10_000), (39, 1, 0, 0)]),
 ]
 
 

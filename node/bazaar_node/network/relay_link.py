@@ -26,11 +26,12 @@ from bazaar_protocol.framing import pack
 
 Request: TypeAlias = (
     frames.Publish | frames.Query | frames.GetLog | frames.GetHead | frames.GetTask
-    | frames.Claim | frames.Mail | frames.Collect | frames.Ping
+    | frames.GetInclusion | frames.GetStatement | frames.Claim | frames.Mail | frames.Collect
+    | frames.Ping
 )  # fmt: skip
 Answer: TypeAlias = (
-    frames.Published | frames.Adverts | frames.Segment | frames.Claimed | frames.Mailed
-    | frames.Collected | frames.Pong
+    frames.Published | frames.Adverts | frames.Segment | frames.Included | frames.Stated
+    | frames.Claimed | frames.Mailed | frames.Collected | frames.Pong
 )  # fmt: skip
 News: TypeAlias = frames.Event | frames.CaughtUp | frames.Letter | frames.Lagged
 
@@ -40,6 +41,8 @@ _ANSWERS: Final[dict[type[Request], type[Answer]]] = {
     frames.GetLog: frames.Segment,
     frames.GetHead: frames.Segment,
     frames.GetTask: frames.Segment,
+    frames.GetInclusion: frames.Included,
+    frames.GetStatement: frames.Stated,
     frames.Claim: frames.Claimed,
     frames.Mail: frames.Mailed,
     frames.Collect: frames.Collected,

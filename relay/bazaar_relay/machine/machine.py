@@ -210,6 +210,9 @@ class RelayMachine:
                 self._search(connection, peer, frame, now_ms)
             case frames.GetLog() | frames.GetHead() | frames.GetTask():
                 self._do(Serve(connection, frame))
+            case frames.GetInclusion() | frames.GetStatement():
+                refusal = "this relay gives no receipts"
+                self._do(Reply(connection, frames.Error(frame.request, "unsupported", refusal)))
             case frames.Ping():
                 self._do(Reply(connection, frames.Pong(frame.request)))
             case frames.Hello():
