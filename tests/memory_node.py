@@ -84,8 +84,8 @@ class MemoryNode:
         )  # fmt: skip
 
     async def post(self, request: PostRequest) -> TaskView:
-        if sum(msgspec.structs.astuple(request.weights)) != 10_000:
-            raise ConfigError("the weights sum to 10000")
+        if sum(msgspec.structs.astuple(request.weights)) not in {0, 10_000}:
+            raise ConfigError("the weights sum to 10000 or 0")
         key = request.idempotency_key or str(len(self._details))
         name = sha256(key.encode()).hexdigest()
         if name not in self._details:

@@ -20,11 +20,15 @@ Method = Literal["schema", "hash", "command", "human"]
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What counts in an auction, in basis points; together 10,000."""
+    """What counts in an auction, in basis points; together 10,000.
 
-    price: int = 5_000
-    eta: int = 2_000
-    confidence: int = 3_000
+    All 0, the default, awards by expected value: what the work is worth, the price, and how likely
+    the worker is to succeed as far as this node knows it.
+    """
+
+    price: int = 0
+    eta: int = 0
+    confidence: int = 0
     standing: int = 0
 
 
@@ -46,7 +50,7 @@ class PostRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     worker: str | None = None
     price: int | None = None
     price_max: int = 1_000
-    """The ceiling of an auction, against which the prices of bids are weighed."""
+    """The ceiling of an auction: what the work is worth, against which prices are weighed."""
     bid_window_ms: int = 1_000
     weights: Weights = Weights()
     bidders_max: int = 16

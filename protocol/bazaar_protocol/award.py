@@ -1,15 +1,23 @@
 """How a sequencer picks among bids, and what exactly it awards. Anyone can compute it again.
 
-The score of a bid is a weighted sum over the bids considered, with the weights of the post's
-rule, in whole numbers so that it comes out the same everywhere (a linear multi-attribute auction,
-Bichler 2000):
+A rule whose weights are all 0 picks the bid of the highest expected value: with the probability s
+of success the poster gains what the ceiling says the work is worth to it less the price, and else
+a failure costs half of that worth in delay. In whole numbers, so that it comes out the same
+everywhere:
+
+    value     = s * (ceiling - price) - (10000 - s) * ceiling // 2      s = standing
+
+Else the score of a bid is a weighted sum over the bids considered, with the weights of the post's
+rule (a linear multi-attribute auction, Bichler 2000):
 
     cheapness = 10000 * (ceiling - price) // max(ceiling, 1)
     speed     = 10000 * fastest // max(eta, 1)          fastest = min(max(eta, 1)) of the bids
     score     = w_price * cheapness + w_eta * speed + w_confidence * confidence
               + w_standing * standing
 
-Equal scores go to the lower price, then to the smaller bid id.
+Equals go to the lower price, then to the smaller bid id. What a bidder claims of itself counts in
+the weighted sum as stated; in the expected value it counts only as far as the sequencer's standing
+of the bidder has taken it into account.
 """
 
 from collections.abc import Sequence
@@ -35,6 +43,9 @@ from bazaar_protocol.records import Record, RecordId
 
 SCALE: Final = 10_000
 
+EXPECTED_VALUE: Final = Rule(0, 0, 0, 0)
+"""The rule that picks the highest expected value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -52,8 +63,20 @@ def choose(rule: Rule, ceiling: int, offers: Sequence[Offer]) -> Offer | None:
     eligible = [offer for offer in offers if offer.terms.price <= ceiling]
     if not eligible:
         return None
+    if rule == EXPECTED_VALUE:
+        return min(eligible, key=lambda offer: _rank_by_value(offer, ceiling))
     fastest = min(max(offer.terms.eta_ms, 1) for offer in eligible)
     return min(eligible, key=lambda offer: _rank(offer, rule, ceiling, fastest))
+
+
+def expected_value(standing: int, ceiling: int, price: int) -> int:
+    """Return what awarding at ``price`` is worth, in basis points of the smallest unit."""
+    return standing * (ceiling - price) - (SCALE - standing) * ceiling // 2
+
+
+def _rank_by_value(offer: Offer, ceiling: int) -> tuple[int, int, bytes]:
+    price = offer.terms.price
+    return -expected_value(offer.standing, ceiling, price), price, offer.bid
 
 
 def _rank(offer: Offer, rule: Rule, ceiling: int, fastest: int) -> tuple[int, int, bytes]:
@@ -127,8 +150,8 @@ def check_post(post: Post, poster: AgentId) -> None:
 
     """
     weights = post.rule.price + post.rule.eta + post.rule.confidence + post.rule.standing
-    if weights != SCALE:
-        raise MalformedRecord(f"the weights of an award rule sum to {SCALE}, not {weights}")
+    if weights not in {0, SCALE}:
+        raise MalformedRecord(f"the weights of an award rule sum to {SCALE} or 0, not {weights}")
     if (post.mode == "direct") != (post.worker is not None):
         raise MalformedRecord("a worker is named in a direct post, and in no other")
     if post.worker == poster:

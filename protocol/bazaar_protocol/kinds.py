@@ -111,7 +111,10 @@ class Acceptance(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 class Rule(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """How the sequencer picks among bids (see ``award.choose``); the weights sum to 10,000."""
+    """How the sequencer picks among bids (see ``award.choose``).
+
+    The weights sum to 10,000, or all are 0: then the highest expected value wins.
+    """
 
     price: BasisPoints
     eta: BasisPoints

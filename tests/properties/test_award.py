@@ -1,5 +1,6 @@
 """The award rule: one winner, whoever computes it, in whatever order."""
 
+from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -8,7 +9,7 @@ from hypothesis import given, strategies as st
 from tests.strategies import structs
 
 from bazaar_protocol import award, kinds
-from bazaar_protocol.award import Offer, choose
+from bazaar_protocol.award import EXPECTED_VALUE, Offer, choose, expected_value
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import RecordId
@@ -24,10 +25,14 @@ def offer(number: int, price: int, eta_ms: int = 100, **changes: int) -> Offer:
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> kinds.Rule:
+def weighted(draw: st.DrawFn) -> kinds.Rule:
     cuts = sorted(draw(st.tuples(points, points, points)))
     first, second, third = cuts
     return kinds.Rule(first, second - first, third - second, 10_000 - third)
+
+
+def rules() -> st.SearchStrategy[kinds.Rule]:
+    return st.just(EXPECTED_VALUE) | weighted()
 
 
 @st.composite
@@ -77,6 +82,25 @@ def test_the_formula_by_hand() -> None:
     # 4000*6000 + 3000*5000 = 39 M beats the 38 M.
     cheap = offer(1, 40, 200, confidence=9_000, standing=0)
     assert choose(rule, 100, [cheap, fast]) == cheap
+
+
+def test_the_expected_value_by_hand() -> None:
+    # .9 * (100 - 60) - .1 * 50 = 31 beats .5 * (100 - 20) - .5 * 50 = 15, and loses to .8 at 40.
+    assert expected_value(9_000, 100, 60) == 310_000
+    trusted, cheap = offer(1, 60, standing=9_000), offer(2, 20, standing=5_000)
+    assert choose(EXPECTED_VALUE, 100, [trusted, cheap]) == trusted
+    between = offer(3, 40, standing=8_000)
+    assert choose(EXPECTED_VALUE, 100, [trusted, cheap, between]) == between
+
+
+@given(points, small, offers())
+def test_among_equals_the_expected_value_picks_the_cheapest_whatever_they_claim(
+    standing: int, ceiling: int, given_offers: list[Offer]
+) -> None:
+    equals = [replace(one, standing=standing) for one in given_offers]
+    best = choose(EXPECTED_VALUE, ceiling, equals)
+    prices = [one.terms.price for one in equals if one.terms.price <= ceiling]
+    assert (best.terms.price if best else None) == min(prices, default=None)
 
 
 def test_ties_go_to_the_lower_price_and_then_to_the_smaller_id() -> None:

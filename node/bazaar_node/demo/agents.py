@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bazaar_node.service import OfferRequest, PostRequest
+from bazaar_node.service import OfferRequest, PostRequest, Weights
 
 CAPABILITY: Final = "table.extract"
 TITLE: Final = "extract table from report.csv"
@@ -19,6 +19,8 @@ south,1533,61877.25
 west,760,28940.75
 """
 PRICE_MAX: Final = 50
+WEIGHTS: Final = Weights(price=5_000, eta=2_000, confidence=3_000)
+"""Nobody here knows anybody yet, so the rule weighs what each says of itself."""
 BID_WINDOW_MS: Final = 1_000
 HEARTBEAT_TIMEOUT_MS: Final = 5_000
 
@@ -74,6 +76,7 @@ def auction(report: Path) -> PostRequest:
         input=REPORT.encode(),
         media_type="text/csv",
         price_max=PRICE_MAX,
+        weights=WEIGHTS,
         bid_window_ms=BID_WINDOW_MS,
         start_to_close_ms=_CLOSE_MS,
         heartbeat_timeout_ms=HEARTBEAT_TIMEOUT_MS,

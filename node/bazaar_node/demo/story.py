@@ -17,7 +17,7 @@ from bazaar_node.demo.agents import BO, CY, DEE, MAL, WORKERS
 from bazaar_node.demo.follower import Follower
 from bazaar_node.demo.stage import Actor, Stage
 from bazaar_node.demo.teller import Teller
-from bazaar_node.service import PostRequest, TaskDetail, Weights
+from bazaar_node.service import PostRequest, TaskDetail
 from bazaar_protocol import award
 from bazaar_protocol.errors import LocalError, TimedOut
 from bazaar_protocol.identity import parse_agent
@@ -265,7 +265,7 @@ class Story:
 
 def _best(detail: TaskDetail) -> str:
     """Compute the award again, from the bids that the poster has opened."""
-    weights = Weights()
+    weights = agents.WEIGHTS
     rule = Rule(weights.price, weights.eta, weights.confidence, weights.standing)
     workers: dict[bytes, str] = {}
     offers: list[award.Offer] = []
