@@ -10,7 +10,7 @@ from bazaar_protocol import award, limits
 from bazaar_protocol.award import Offer, check_opening
 from bazaar_protocol.errors import (
     BazaarError,
-    Equivocation,
+    Contradiction,
     IllegalTransition,
     MalformedRecord,
     RemoteError,
@@ -106,7 +106,7 @@ async def audit_agent(agent: AgentId, logs: Mapping[str, FetchLog]) -> AuditRepo
             where, other = known.setdefault(entry.seq, (source, entry))
             try:
                 detect_fork(other, entry)
-            except Equivocation:
+            except Contradiction:
                 audit.check(f"entry {entry.seq} differs between {where} and {source}", ok=False)
     if not known:
         audit.check("no source knows this agent", ok=False)

@@ -43,10 +43,14 @@ class BrokenChain(RemoteError):
     code = "gap"
 
 
-class Equivocation(RemoteError):
-    """Two records by one author for one position of its log: ``proof`` convinces anyone."""
+class Contradiction(RemoteError):
+    """Two records by one author for one position of its log; what that proves is another matter."""
 
     code = "fork"
+
+
+class Equivocation(Contradiction):
+    """Two records by one author for one position of its log: ``proof`` convinces anyone."""
 
     def __init__(self, first: bytes, second: bytes) -> None:
         super().__init__("the author signed two records for one position of its log")

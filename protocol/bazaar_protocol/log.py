@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
-from bazaar_protocol.errors import BadSignature, BrokenChain, Equivocation, MalformedRecord
-from bazaar_protocol.evidence_kinds import Proof, Succession
+from bazaar_protocol.errors import (
+    BadSignature,
+    BrokenChain,
+    Contradiction,
+    Equivocation,
+    MalformedRecord,
+)
+from bazaar_protocol.evidence_kinds import Proof, Reset, Succession
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Genesis
 from bazaar_protocol.records import NO_RECORD, Record, RecordId, check_signature, parse, unseal
@@ -94,12 +100,17 @@ def detect_fork(known: Record, other: Record) -> None:
 
     Raises:
         Equivocation: The author signed both, and they say different things.
+        Contradiction: So they do, but one of them is a ``reset``: the author had lost the other
+            and says so, which convicts nobody.
 
     """
     if known.author != other.author or known.seq != other.seq or known.seq == 0:
         return
-    if _payload(known.raw) != _payload(other.raw):
-        raise Equivocation(known.raw, other.raw)
+    if _payload(known.raw) == _payload(other.raw):
+        return
+    if isinstance(known.body, Reset) or isinstance(other.body, Reset):
+        raise Contradiction(f"entry {known.seq} of the log is void: its author was reset there")
+    raise Equivocation(known.raw, other.raw)
 
 
 def check_proof(proof: Proof) -> AgentId:
@@ -117,6 +128,8 @@ def check_proof(proof: Proof) -> AgentId:
         detect_fork(first, second)
     except Equivocation:
         return first.author
+    except Contradiction as error:
+        raise MalformedRecord("a reset convicts nobody") from error
     raise MalformedRecord("the two records do not contradict each other")
 
 

@@ -21,7 +21,7 @@ from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol import limits
 from bazaar_protocol.errors import (
     ConfigError,
-    Equivocation,
+    Contradiction,
     MalformedRecord,
     OldBackup,
     RemoteError,
@@ -147,7 +147,7 @@ class RelayOffice:
         for raw in await session.log(self.keys.agent, place, place) if place else ():
             try:
                 detect_fork(record, unseal(raw))
-            except Equivocation as error:
+            except Contradiction as error:
                 raise OldBackup(
                     f"relay {session.address} knows another entry {record.seq} of our log: this "
                     "store is an old copy, or two nodes run with one key"

@@ -4,6 +4,7 @@ from typing import Final
 
 from bazaar_protocol import limits
 from bazaar_protocol.errors import (
+    Contradiction,
     Equivocation,
     IllegalTransition,
     MalformedRecord,
@@ -111,6 +112,8 @@ class Decider:
         except Equivocation as fork:
             self._prove(fork, record, now_ms)
             return f"fork: its author signed another entry {record.seq} before"
+        except Contradiction as error:
+            return refusal_of(error)
         return DUPLICATE  # the same payload, whatever its signature
 
     def _prove(self, fork: Equivocation, record: Record, now_ms: int) -> None:
