@@ -1,8 +1,8 @@
 """An author's log: a chain of records in which one signature speaks for all behind it.
 
 Each entry names the id of the one before it, and the id covers payload and signature. So checking
-n entries takes n hashes and a single Ed25519 check, of the newest. Two entries by one author for
-one position contradict each other, and the pair is a proof that anyone can check
+n entries takes n hashes and a single Ed25519 check, of the newest. Two entries by one author that
+follow the same one contradict each other, and the pair is a proof that anyone can check
 (TrustChain, Otte, de Vos & Pouwelse 2020; PeerReview, Haeberlen et al. 2007).
 """
 
@@ -98,16 +98,22 @@ def check_segment(
 def detect_fork(known: Record, other: Record) -> None:
     """Compare two entries that claim one position.
 
+    A fork is proved where it begins: by two entries that follow the same one. Of two that come
+    later, either may stand behind a ``reset``, so they prove nothing by themselves; whoever holds
+    them asks for the entries before, as far back as both logs agree (docs/adr/0055).
+
     Raises:
-        Equivocation: The author signed both, and they say different things.
-        Contradiction: So they do, but one of them is a ``reset``: the author had lost the other
-            and says so, which convicts nobody.
+        Equivocation: The author signed both after the same entry.
+        Contradiction: The author signed both, and that convicts nobody: one of them is a ``reset``
+            (the author had lost the other and says so), or their logs parted further back.
 
     """
     if known.author != other.author or known.seq != other.seq or known.seq == 0:
         return
-    if _payload(known.raw) == _payload(other.raw):
+    if known.id == other.id:
         return
+    if known.prev != other.prev:
+        raise Contradiction(f"entry {known.seq} follows another entry {known.seq - 1} than it did")
     if isinstance(known.body, Reset) or isinstance(other.body, Reset):
         raise Contradiction(f"entry {known.seq} of the log is void: its author was reset there")
     raise Equivocation(known.raw, other.raw)
@@ -129,7 +135,7 @@ def check_proof(proof: Proof) -> AgentId:
     except Equivocation:
         return first.author
     except Contradiction as error:
-        raise MalformedRecord("a reset convicts nobody") from error
+        raise MalformedRecord(f"that convicts nobody: {error}") from error
     raise MalformedRecord("the two records do not contradict each other")
 
 
@@ -157,7 +163,3 @@ def check_succession(record: Record, genesis: Record) -> Succession:
 def recovery_hash(recovery_key: bytes) -> bytes:
     """Return what a genesis says of the recovery key whose public half is given."""
     return sha256(b"bazaar/recovery/1\x00" + recovery_key).digest()
-
-
-def _payload(raw: bytes) -> bytes:
-    return parse(raw)[1]

@@ -11,6 +11,7 @@ from bazaar_protocol import codec, evidence_kinds, fields, kinds, log, records
 from bazaar_protocol.errors import (
     BadSignature,
     BrokenChain,
+    Contradiction,
     Equivocation,
     MalformedRecord,
     RemoteError,
@@ -126,14 +127,38 @@ def prove(pair: Pair) -> AgentId:
     return log.check_proof(evidence_kinds.Proof("equivocation", caught.value.proof))
 
 
-@given(st.integers(1, 11), st.booleans())
+@given(st.integers(0, 10), st.booleans())
 def test_a_fork_becomes_a_proof_that_travels(seq: int, is_swapped: bool) -> None:
-    pair = Pair(OTHER[seq], LOG[seq]) if is_swapped else Pair(LOG[seq], OTHER[seq])
+    other = entry(ADA, Head.of(LOG[seq]), "other")
+    pair = Pair(other, LOG[seq + 1]) if is_swapped else Pair(LOG[seq + 1], other)
     assert prove(pair) == ADA.agent
     proof = evidence_kinds.Proof("equivocation", (pair.first.raw, pair.second.raw))
     sealed = records.unseal(records.seal(BO, proof, time_ms=9).raw)
     assert isinstance(sealed.body, evidence_kinds.Proof)
     assert log.check_proof(sealed.body) == ADA.agent
+
+
+@given(st.integers(1, 10), st.integers(0, 8), st.integers(1, 8))
+def test_a_reset_and_all_behind_it_convict_nobody(parted: int, lost: int, more: int) -> None:
+    """An agent signed ``lost`` more entries, lost them, was reset, and signed ``more``."""
+    branches: list[list[Record]] = []
+    for first, count in ((entry(ADA, Head.of(LOG[parted]), "lost"), lost), (None, more)):
+        head = Head.of(LOG[parted])
+        branch = [first or records.seal(
+            ADA, evidence_kinds.Reset("an old backup"), time_ms=6, seq=head.seq + 1, prev=head.id
+        )]  # fmt: skip
+        while len(branch) <= count:
+            branch.append(entry(ADA, Head.of(branch[-1]), f"after {first is None}"))
+        branches.append(branch)
+    for one in branches[0]:
+        for other in branches[1]:
+            proof = evidence_kinds.Proof("equivocation", (one.raw, other.raw))
+            with pytest.raises(MalformedRecord):
+                log.check_proof(proof)
+            if one.seq == other.seq:
+                with pytest.raises(Contradiction) as caught:
+                    log.detect_fork(one, other)
+                assert not isinstance(caught.value, Equivocation)
 
 
 LOOSE = records.seal(ADA, kinds.Decline(bytes(32), 0, "busy", 0), time_ms=5).raw

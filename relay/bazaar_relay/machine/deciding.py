@@ -114,7 +114,7 @@ class Decider:
             return f"fork: its author signed another entry {record.seq} before"
         except Contradiction as error:
             return refusal_of(error)
-        return DUPLICATE  # the same payload, whatever its signature
+        return DUPLICATE
 
     def _prove(self, fork: Equivocation, record: Record, now_ms: int) -> None:
         if self._state.convicted.get(record.author) is not None:
