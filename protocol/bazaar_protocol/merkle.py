@@ -13,9 +13,18 @@ from bazaar_protocol.errors import MalformedRecord
 
 def tree_hash(leaves: Sequence[bytes]) -> bytes:
     """Return the root over ``leaves``; a tree of none has the hash of nothing."""
-    if not leaves:
+    return join([_leaf(leaf) for leaf in leaves])
+
+
+def join(roots: Sequence[bytes]) -> bytes:
+    """Return the root over trees that stand side by side, of which these are the roots.
+
+    All have one size, a power of two, but for the last, which may be smaller. So a large tree can
+    be made of small ones as its leaves come in.
+    """
+    if not roots:
         return sha256().digest()
-    level = [_leaf(leaf) for leaf in leaves]
+    level = list(roots)
     while len(level) > 1:
         level = _above(level)
     return level[0]
@@ -23,9 +32,14 @@ def tree_hash(leaves: Sequence[bytes]) -> bytes:
 
 def inclusion_path(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """Return the hashes that lead from the leaf at ``index`` to the root, its neighbour first."""
-    assert 0 <= index < len(leaves), f"there are {len(leaves)} leaves, and no leaf {index}"
+    return joined_path([_leaf(leaf) for leaf in leaves], index)
+
+
+def joined_path(roots: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """Return the hashes that lead on from the tree at ``index`` of those ``join`` takes."""
+    assert 0 <= index < len(roots), f"there are {len(roots)} of them, and none at {index}"
     path: list[bytes] = []
-    level = [_leaf(leaf) for leaf in leaves]
+    level = list(roots)
     while len(level) > 1:
         neighbour = index ^ 1
         if neighbour < len(level):  # else it stands alone at the end, and moves up as it is
