@@ -3,16 +3,18 @@
 import re
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 import msgspec
 import pytest
 
 import bazaar_protocol
-from bazaar_protocol import errors, fields, frames, kinds, letters, limits
+from bazaar_protocol import errors, evidence_kinds, fields, frames, kinds, letters, limits
 from bazaar_protocol.task import State
 
 DOC = Path(__file__).parents[2] / "docs" / "protocol.md"
+ON_THE_WIRE = (fields, kinds, evidence_kinds, letters, frames)
 CODE = sorted(Path(bazaar_protocol.__path__[0]).glob("*.py"))
 NESTED = (
     fields.Link, kinds.Capability, kinds.Input, kinds.Acceptance, kinds.Rule, kinds.Lease,
@@ -104,6 +106,17 @@ def rows(heading: str) -> list[tuple[str, str]]:
 def test_each_field_stands_in_order_with_its_type(heading: str) -> None:
     info = struct_info(sections()[heading])
     assert rows(heading) == [(field.name, spell(field.type)) for field in info.fields]
+
+
+@pytest.mark.parametrize("module", ON_THE_WIRE, ids=lambda module: module.__name__)
+def test_nothing_that_travels_is_left_out(module: ModuleType) -> None:
+    structs = {
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and name[0] != "_"
+    }
+    assert structs
+    assert structs - {*sections().values(), msgspec.Struct} == set()
 
 
 def test_each_kind_says_whether_it_is_logged() -> None:
