@@ -118,6 +118,20 @@ class Database:
         return result
 
 
+def copy(path: Path, to: Path) -> None:
+    """Copy one consistent state of the file at ``path`` to the new file ``to``.
+
+    Whoever writes to it may be another process, and goes on doing so.
+
+    Raises:
+        StorageFull: There is no room left for it.
+        StorageError: There is such a file already, or it cannot be read or written.
+
+    """
+    with closing(_connect(path, read_only=True)) as db:
+        _back_up(db, to=to)
+
+
 class _Thread(aiosqlite.Connection):
     """An aiosqlite connection that carries out whole functions, docs/adr/0020."""
 

@@ -9,12 +9,12 @@ import getpass
 import os
 import shlex
 import stat
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bazaar_host import private_files
 from bazaar_protocol import keyfile, limits
 from bazaar_protocol.errors import KeyFileError
 from bazaar_protocol.identity import Keypair
@@ -35,19 +35,8 @@ def write(path: Path, keys: Keypair, passphrase: bytes | None) -> None:
     """
     salt, nonce = os.urandom(keyfile.SALT_BYTES), os.urandom(keyfile.NONCE_BYTES)
     blob = keyfile.lock(keys.seed, passphrase, salt=salt, nonce=nonce)
-    with _translated(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp makes a file that nobody else can open, under a name that was not there.
-        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(blob)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(part, path)  # unlike a rename, it refuses to overwrite
-        finally:
-            os.unlink(part)  # noqa: PTH108 -- the name came as text
-        _sync_folder(path.parent)
+    with _translated(path), private_files.create(path) as file:
+        file.write(blob)
 
 
 def read(path: Path, passphrase: Passphrase) -> Keypair:
@@ -125,14 +114,6 @@ def _read_private(path: Path, bytes_max: int) -> bytes:
     if len(raw) > bytes_max:
         raise KeyFileError(f"{path} has more than {bytes_max} bytes: not such a file")
     return raw
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -29,6 +29,10 @@ from bazaar_protocol.task import Elapsed, Task, open_task, step
 
 T = TypeVar("T")
 
+BACKUP_MARK: Final = "backup"
+"""Names the row of ``meta`` which says that the store is a backup, and of when. While it is there,
+nothing may be signed: only the relays know what was signed since."""
+
 _MIGRATIONS: Final = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -71,6 +75,14 @@ _MIGRATIONS: Final = (
         acknowledged INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE offer (capability TEXT PRIMARY KEY, terms BLOB NOT NULL) STRICT;
+    """,
+    """
+    CREATE TABLE succession (
+        number INTEGER PRIMARY KEY,
+        old BLOB NOT NULL UNIQUE,
+        raw BLOB NOT NULL,
+        genesis BLOB NOT NULL
+    ) STRICT;
     """,
 )
 
@@ -144,6 +156,11 @@ class NodeStore:
 
         """
         await self._database.transaction(partial(_claim_identity, agent))
+
+    async def backup_ms(self) -> int | None:
+        """Return when this store was made as a backup, 0 if nobody knows; None if it is none."""
+        rows = await self._rows("SELECT value FROM meta WHERE name = ?", (BACKUP_MARK,))
+        return int(rows[0][0]) if rows else None
 
     async def head(self) -> Head:
         """Return the head of our own log."""
