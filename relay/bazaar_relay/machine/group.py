@@ -7,7 +7,7 @@ from bazaar_protocol.frames import FromRelay
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import Record, RecordId
 from bazaar_relay.machine.events import ConnectionId
-from bazaar_relay.storage.store import Batch, NewLetter, NewRecord
+from bazaar_relay.storage.store import Batch, NewLetter, NewRecord, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Group:
     routed: list[Record] = field(default_factory=list)
     letters: list[NewLetter] = field(default_factory=list)
     collected: list[tuple[AgentId, int]] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    """Each for an ``intake`` among the records."""
     answers: list[Answer] = field(default_factory=list)
     undo: list[Callable[[], None]] = field(default_factory=list)
     """Takes back, last first, what was assumed because this would be committed."""
@@ -61,7 +63,11 @@ class Group:
     def batch(self) -> Batch:
         """Return what the store is given."""
         return Batch(
-            tuple(self.records), tuple(self.routes), tuple(self.letters), tuple(self.collected)
+            tuple(self.records),
+            tuple(self.routes),
+            tuple(self.letters),
+            tuple(self.collected),
+            tuple(self.receipts),
         )
 
     def take_back(self) -> None:

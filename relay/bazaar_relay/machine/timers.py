@@ -10,9 +10,12 @@ from bazaar_protocol.records import RecordId
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """What a deadline is about: whose advert expires, or which post wakes or task times out."""
+    """What a deadline is about: whose advert expires, or which post wakes or task times out.
 
-    what: Literal["advert", "post", "wake", "task"]
+    ``intake`` is when the relay signs its next receipt.
+    """
+
+    what: Literal["advert", "post", "wake", "task", "intake"]
     about: AgentId | RecordId
 
 
@@ -33,6 +36,10 @@ class Timers:
         queued_ms = self._queued_ms.get(timer)
         if queued_ms is None or due_ms < queued_ms:
             self._push(timer, due_ms)
+
+    def has(self, timer: Timer) -> bool:
+        """Tell whether ``timer`` is to fire."""
+        return timer in self._due_ms
 
     def cancel(self, timer: Timer) -> None:
         """Make ``timer`` never fire."""

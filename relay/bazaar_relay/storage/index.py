@@ -130,6 +130,10 @@ class Index:
         first = bisect_right(cursors, after)
         return cursors[first : min(first + limit, bisect_right(cursors, upto))]
 
+    def raws(self, key: bytes) -> list[bytes]:
+        """Return the bytes of all records under ``key``, in order of cursors."""
+        return [self.raw(cursor) for cursor in self._walks.get(key, [])]
+
     def rows_by_id(self) -> list[tuple[RecordId, int]]:
         """Return id and cursor of each record, sorted."""
         return sorted(self._cursors.items())

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from bazaar_protocol.evidence_kinds import Dispute, Omission, Proof, Reveal, Silence, Succession
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
@@ -24,7 +25,7 @@ from bazaar_protocol.kinds import (
     Verdict,
     Withdraw,
 )
-from bazaar_protocol.records import Record, RecordId
+from bazaar_protocol.records import Record, RecordId, parse
 
 Walk: TypeAlias = tuple[list[bytes], Filter | None]
 """Keys to walk, and what remains to be checked of each record found there, if anything."""
@@ -37,8 +38,12 @@ EVERYTHING: Final = b""
 _LEVELS_INDEXED: Final = 4
 # Types looked up, and not instances asked: this is done several times for every record.
 _ABOUT_A_TASK: Final[frozenset[type]] = frozenset(
-    {Heartbeat, Bid, Award, Accept, Deliver, Verdict, Decline, Breach, Withdraw}
-)
+    {
+        Heartbeat, Bid, Award, Accept, Deliver, Verdict, Decline, Breach, Withdraw, Dispute,
+        Reveal, Silence,
+    }
+)  # fmt: skip
+_AGAINST_AN_AGENT: Final[frozenset[type]] = frozenset({Proof, Omission, Succession})
 
 
 def matches(wanted: Filter, record: Record, audience: tuple[AgentId, ...]) -> bool:
@@ -70,6 +75,19 @@ def task_of(record: Record) -> RecordId | None:
     return record.id if isinstance(body, Post) else None
 
 
+def accused_by(record: Record) -> AgentId | None:
+    """Return whom ``record``, which was checked before, convicts, or whose identity it ends."""
+    match record.body:
+        case Proof(records=(first, *_)):
+            return parse(first)[0].author
+        case Omission(statement=statement):
+            return parse(statement)[0].author
+        case Succession(old=old):
+            return AgentId(old)
+        case _:
+            return None
+
+
 def is_within(capability: str, prefix: str) -> bool:
     """Tell whether ``capability`` is ``prefix`` or lies below it: whole names between dots."""
     return capability == prefix or capability.startswith(prefix + ".")
@@ -85,6 +103,8 @@ def keys_of(record: Record, audience: tuple[AgentId, ...]) -> list[bytes]:
     if isinstance(record.body, Advert | Post):
         keys += map(_tag_key, dict.fromkeys(_tags(record)))
         keys += dict.fromkeys(key for name in _capabilities(record) for key in _ancestor_keys(name))
+    if type(record.body) in _AGAINST_AN_AGENT and (accused := accused_by(record)) is not None:
+        keys.append(against_key(accused))
     return keys
 
 
@@ -101,6 +121,11 @@ def route_key(record: RecordId, agent: AgentId) -> bytes:
 def kind_key(kind: str) -> bytes:
     """Return the key of all records of ``kind``."""
     return b"k" + kind.encode()
+
+
+def against_key(agent: AgentId) -> bytes:
+    """Return the key of what convicts ``agent``, or ends its identity."""
+    return b"x" + agent
 
 
 def walk_of(wanted: Filter) -> Walk:

@@ -1,6 +1,7 @@
 """A store that forgets when its process ends: for simulations and tests."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from bazaar_protocol import limits
 from bazaar_protocol.frames import Filter
@@ -8,9 +9,10 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import RecordId
 from bazaar_relay.storage.index import Index
+from bazaar_relay.storage.matching import against_key
 from bazaar_relay.storage.planning import plan
 from bazaar_relay.storage.scanning import scan
-from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, Kept, NewLetter, Stored
+from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, Kept, NewLetter, Receipt, Stored
 
 
 class MemoryStore:
@@ -23,6 +25,8 @@ class MemoryStore:
         self._letters: dict[int, NewLetter] = {}
         self._letters_of: dict[AgentId, dict[int, bytes]] = {}
         self._letter = 0
+        self._receipts: dict[RecordId, Receipt] = {}
+        self._covered = 0
 
     async def commit(self, batch: Batch) -> Kept:
         """Keep a batch."""
@@ -33,6 +37,9 @@ class MemoryStore:
         letters = [self._keep_letter(letter) for letter in batch.letters]
         for agent, number in batch.collected:
             self._drop_letter(agent, number)
+        for receipt in batch.receipts:
+            self._receipts[receipt.intake] = receipt
+            self._covered = receipt.last
         return Kept(planned.cursors, planned.routes, letters)
 
     async def cursor(self) -> int:
@@ -81,8 +88,24 @@ class MemoryStore:
         """Return for each letter that waits for ``agent`` who handed it in."""
         return [self._letters[number].sender for number in self._letters_of.get(agent, {})]
 
+    async def against(self, agents: Sequence[AgentId]) -> Mapping[AgentId, list[bytes]]:
+        """Return what ended or convicted each agent."""
+        return {agent: self._index.raws(against_key(agent)) for agent in agents}
+
+    async def receipt(self, record: RecordId) -> Receipt | None:
+        """Return the receipt that spans the place of ``record``."""
+        cursor = self._index.cursor_of(record)
+        if cursor is None:
+            return None
+        covering = (one for one in self._receipts.values() if one.first <= cursor <= one.last)
+        return next(covering, None)
+
+    async def covered(self) -> int:
+        """Return the cursor up to which all that needs a receipt is under one."""
+        return self._covered
+
     async def forget(self, *, now_ms: int) -> int:
-        """Delete expired records and letters."""
+        """Delete expired records, letters and receipts."""
         records = self._index.expired(now_ms)[:FORGOTTEN_MAX]
         self._index.remove(records)
         letters = [
@@ -92,7 +115,11 @@ class MemoryStore:
         ][:FORGOTTEN_MAX]
         for agent, number in letters:
             self._drop_letter(agent, number)
-        return len(records) + len(letters)
+        expired = (one for one in self._receipts.values() if one.expires_ms <= now_ms)
+        receipts = list(islice(expired, FORGOTTEN_MAX))
+        for receipt in receipts:
+            del self._receipts[receipt.intake]
+        return len(records) + len(letters) + len(receipts)
 
     async def close(self) -> None:
         """Do nothing: there is nothing to finish."""

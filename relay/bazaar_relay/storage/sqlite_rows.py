@@ -10,8 +10,8 @@ from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
 from bazaar_relay.storage import postings
 from bazaar_relay.storage.index import Entry
-from bazaar_relay.storage.matching import EVERYTHING, kind_key, route_key
-from bazaar_relay.storage.store import Stored, read_record
+from bazaar_relay.storage.matching import EVERYTHING, against_key, kind_key, route_key
+from bazaar_relay.storage.store import Receipt, Stored, read_record
 
 _WALK_EVERYTHING: Final = """
     SELECT cursor FROM record
@@ -29,6 +29,11 @@ _SENDERS: Final = "SELECT sender FROM letter WHERE agent = ? ORDER BY number"
 _HAS_EXPIRED: Final = """
     SELECT 1 WHERE EXISTS (SELECT 1 FROM by_expiry WHERE expires_ms <= ?)
         OR EXISTS (SELECT 1 FROM letter WHERE expires_ms <= ?)
+        OR EXISTS (SELECT 1 FROM receipt WHERE expires_ms <= ?)
+"""
+_RECEIPT: Final = """
+    SELECT intake, first, last, ids, roots, expires_ms FROM receipt
+    WHERE last >= ? ORDER BY last LIMIT 1
 """
 
 
@@ -138,7 +143,26 @@ class Rows:
 
     def has_expired(self, now_ms: int) -> bool:
         """Tell whether there is a record or a letter that has expired."""
-        return self._one(_HAS_EXPIRED, now_ms, now_ms) is not None
+        return self._one(_HAS_EXPIRED, now_ms, now_ms, now_ms) is not None
+
+    def against(self, agent: AgentId) -> list[bytes]:
+        """Return what ended or convicted ``agent``, in order of cursors."""
+        key = against_key(agent)
+        found = postings.cursors(self._db, key, after=0, upto=limits.INTEGER_MAX)
+        return [self.raw(cursor) for cursor in found]
+
+    def receipt(self, cursor: int) -> Receipt | None:
+        """Return the receipt that spans ``cursor``."""
+        row = self._one(_RECEIPT, cursor)
+        receipt = None if row is None else Receipt(*row)
+        return receipt if receipt is not None and receipt.first <= cursor else None
+
+    def covered(self) -> int:
+        """Return the cursor up to which all that needs a receipt is under one."""
+        row = self._one("SELECT covered FROM store")
+        assert row is not None, "opening the store has written it"
+        cursor: int = row[0]
+        return cursor
 
     def entries(self, *, after: int) -> list[Entry]:
         """Return all records and routes beyond ``after``, in order of cursors."""

@@ -4,7 +4,8 @@
 tables under it are indexes. They are filled later, many records at a time and in their own order,
 which touches each of their pages once for many rows. ``store.merged`` says up to which cursor
 they are complete, ``store.merging`` how far the merge under way goes. What is newer stands in
-memory, and is read again from ``record`` at start-up.
+memory, and is read again from ``record`` at start-up. ``store.covered`` says up to which cursor what
+needs a receipt is under one; it outlasts the receipts.
 """
 
 from typing import Final
@@ -54,4 +55,18 @@ MIGRATIONS: Final = (
     """,
     # Whose link a letter came on; null for the relay's own.
     "ALTER TABLE letter ADD COLUMN sender BLOB",
+    # What came before there were receipts gets none.
+    """
+    CREATE TABLE receipt (
+        last INTEGER PRIMARY KEY,
+        first INTEGER NOT NULL,
+        intake BLOB NOT NULL,
+        ids BLOB NOT NULL,
+        roots BLOB NOT NULL,
+        expires_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX receipt_by_expiry ON receipt (expires_ms);
+    ALTER TABLE store ADD COLUMN covered INTEGER NOT NULL DEFAULT 0;
+    UPDATE store SET covered = (SELECT coalesce(max(cursor), 0) FROM record);
+    """,
 )

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from bazaar_host.database import Database, Synchronous
 from bazaar_host.logs import logger
@@ -21,14 +21,19 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import RecordId
 from bazaar_relay.storage import sqlite_writes
+from bazaar_relay.storage.matching import against_key
 from bazaar_relay.storage.merging import pieces
 from bazaar_relay.storage.overlay import Overlay
 from bazaar_relay.storage.scanning import scan
 from bazaar_relay.storage.sqlite_rows import Rows
 from bazaar_relay.storage.sqlite_schema import MIGRATIONS
-from bazaar_relay.storage.store import Batch, Kept, Stored
+from bazaar_relay.storage.store import Batch, Kept, Receipt, Stored
 
 T = TypeVar("T")
+
+_MAKE_STORE: Final = """
+    INSERT INTO store (name, merged, merging) SELECT ?, 0, 0 WHERE NOT EXISTS (SELECT * FROM store)
+"""
 
 
 class SqliteStore:
@@ -159,8 +164,30 @@ class SqliteStore:
         """Return for each letter that waits for ``agent`` who handed it in."""
         return await self._read(lambda rows: rows.senders(agent))
 
+    async def against(self, agents: Sequence[AgentId]) -> Mapping[AgentId, list[bytes]]:
+        """Return what ended or convicted each agent."""
+        # What is new comes first, as a merge may move it into the tables meanwhile; then it is
+        # found twice.
+        layers = self._overlay.layers
+        newer = {
+            agent: [*layers[1].raws(against_key(agent)), *layers[0].raws(against_key(agent))]
+            for agent in agents
+        }
+        older = await self._read(lambda rows: {agent: rows.against(agent) for agent in agents})
+        return {agent: list(dict.fromkeys(older[agent] + newer[agent])) for agent in agents}
+
+    async def receipt(self, record: RecordId) -> Receipt | None:
+        """Return the receipt that spans the place of ``record``."""
+        newer = [layer.cursor_of(record) for layer in self._overlay.layers]
+        cursor = next((one for one in newer if one is not None), None)
+        return await self._read(lambda rows: _receipt(rows, record, cursor))
+
+    async def covered(self) -> int:
+        """Return the cursor up to which all that needs a receipt is under one."""
+        return await self._read(Rows.covered)
+
     async def forget(self, *, now_ms: int) -> int:
-        """Delete expired records and letters; a cancelled caller's are deleted all the same."""
+        """Delete expired records, letters and receipts; a cancelled caller's are deleted all the same."""
         return await self._run(self._forget(now_ms))
 
     async def merge(self) -> None:
@@ -252,10 +279,16 @@ class SqliteStore:
 
 
 def _load(name: bytes, db: sqlite3.Connection) -> tuple[bytes, Overlay]:
-    db.execute("INSERT INTO store SELECT ?, 0, 0 WHERE NOT EXISTS (SELECT * FROM store)", (name,))
+    db.execute(_MAKE_STORE, (name,))
     kept_name, merged, merging = db.execute("SELECT name, merged, merging FROM store").fetchone()
     entries = Rows(db).entries(after=merged)
     return kept_name, Overlay(entries, merged=merged, merging=merging)
+
+
+def _receipt(rows: Rows, record: RecordId, cursor: int | None) -> Receipt | None:
+    if cursor is None:
+        cursor = rows.cursors_of([record]).get(record)
+    return None if cursor is None else rows.receipt(cursor)
 
 
 def _read(work: Callable[[Rows], T], db: sqlite3.Connection) -> T:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 from bazaar_protocol.identity import AgentId
@@ -26,6 +26,14 @@ _EXPIRED: Final = """
     SELECT record.cursor, raw, audience, record.expires_ms
     FROM by_expiry JOIN record USING (cursor)
     WHERE by_expiry.expires_ms <= ? AND by_expiry.cursor <= ? ORDER BY by_expiry.expires_ms LIMIT ?
+"""
+_ADD_RECEIPT: Final = """
+    INSERT INTO receipt (intake, first, last, ids, roots, expires_ms) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_FORGET_RECEIPTS: Final = """
+    DELETE FROM receipt WHERE last IN (
+        SELECT last FROM receipt WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?
+    )
 """
 _FORGET_LETTERS: Final = """
     DELETE FROM letter WHERE number IN (
@@ -96,6 +104,9 @@ def write(
         assert number is not None
         letters.append(number)
     db.executemany(_COLLECT, batch.collected)
+    for receipt in batch.receipts:
+        db.execute(_ADD_RECEIPT, astuple(receipt))
+        db.execute("UPDATE store SET covered = ?", (receipt.last,))
     return Written(planned, letters)
 
 
@@ -117,7 +128,8 @@ def forget(db: sqlite3.Connection, *, now_ms: int, merged: int) -> int:
     db.executemany("DELETE FROM by_expiry WHERE expires_ms = ? AND cursor = ?", expiries)
     db.executemany("DELETE FROM record WHERE cursor = ?", ((row,) for row in sorted(rows)))
     letters = db.execute(_FORGET_LETTERS, (now_ms, FORGOTTEN_MAX)).rowcount
-    return len(expired) + letters
+    receipts = db.execute(_FORGET_RECEIPTS, (now_ms, FORGOTTEN_MAX)).rowcount
+    return len(expired) + letters + receipts
 
 
 def _row(entry: Entry) -> tuple[int, bytes, bytes, int | None, int | None]:

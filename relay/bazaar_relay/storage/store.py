@@ -14,8 +14,9 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId, parse
 
+ID_BYTES: Final = 32
 FORGOTTEN_MAX: Final = 500
-"""How many records, and how many letters, ``forget`` deletes at a time."""
+"""How many records, letters, and receipts ``forget`` deletes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,29 @@ class NewLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an ``intake`` of the relay's covers; kept for the proofs that nodes ask for."""
+
+    intake: RecordId
+    first: int
+    """Cursor of the first record under it."""
+    last: int
+    """Cursor of the last one. Between them only records of others are under it."""
+    ids: bytes
+    """The ids of the records, one after another in the order of their cursors."""
+    roots: bytes
+    """The roots of the small trees of which ``machine.receipts`` makes the large one."""
+    expires_ms: int
+
+    def index_of(self, record: RecordId) -> int | None:
+        """Return which of the records ``record`` is; None if it is not under this receipt."""
+        start = self.ids.find(record)
+        while start % ID_BYTES and start >= 0:  # the end of one id and the beginning of another
+            start = self.ids.find(record, start + 1)
+        return None if start < 0 else start // ID_BYTES
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one transaction makes durable, all or nothing."""
 
@@ -50,6 +74,8 @@ class Batch:
     letters: Sequence[NewLetter] = ()
     collected: Sequence[tuple[AgentId, int]] = ()
     """Letters to forget: whose, and their numbers."""
+    receipts: Sequence[Receipt] = ()
+    """In the order of their cursors, each beyond all that there are already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +163,26 @@ class Store(Protocol):
         """Return for each letter that waits for ``agent`` who handed it in."""
         ...
 
+    async def against(self, agents: Sequence[AgentId]) -> Mapping[AgentId, list[bytes]]:
+        """Return what ended or convicted each agent: proofs, omissions and successions, by cursor.
+
+        They are few, and nobody is left out.
+        """
+        ...
+
+    async def receipt(self, record: RecordId) -> Receipt | None:
+        """Return the receipt that spans the place of ``record``, if one does.
+
+        A record of the relay's own may be in the midst of those under a receipt.
+        """
+        ...
+
+    async def covered(self) -> int:
+        """Return the cursor up to which all that needs a receipt is under one."""
+        ...
+
     async def forget(self, *, now_ms: int) -> int:
-        """Delete expired records and letters, a bounded number at a time; return how many."""
+        """Delete expired records, letters and receipts, a bounded number at a time; return how many."""
         ...
 
     async def close(self) -> None:
