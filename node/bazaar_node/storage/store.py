@@ -77,7 +77,7 @@ _MIGRATIONS: Final = (
     CREATE TABLE offer (capability TEXT PRIMARY KEY, terms BLOB NOT NULL) STRICT;
     """,
     """
-    CREATE TABLE succession (
+    CREATE TABLE ended (
         number INTEGER PRIMARY KEY,
         old BLOB NOT NULL UNIQUE,
         raw BLOB NOT NULL,
