@@ -89,8 +89,28 @@ TASKS_WORKED_MAX: Final = 4096
 REFUSALS_NOTED_PER_TASK_MAX: Final = 64
 RESULTS_MAILED_PER_TASK_MAX: Final = 8
 TASKS_LEARNT_AT_ONCE_MAX: Final = 16
+INVITATIONS_PER_MINUTE_MAX: Final = 32  # by one poster that we know, or by all others together
+INVITERS_COUNTED_MAX: Final = 4096
 LINKS_SERVED_MAX: Final = 64
 LINKS_SERVED_PER_PEER_MAX: Final = 4
+
+# What a node keeps of the histories of others, and how much of them it asks for.
+AUTHORS_KEPT_MAX: Final = 2**14
+AUTHOR_ENTRIES_MAX: Final = 2**14  # beyond it the oldest are forgotten
+AUTHOR_BYTES_MAX: Final = 32 * MIB
+AUTHOR_ENTRIES_FETCHED_MAX: Final = 2**13  # the newest of a log that is new to us
+AUTHOR_RATERS_MAX: Final = 64  # whose logs are asked for since one author names them
+EVIDENCE_BYTES_MAX: Final = 4096 * MIB
+EVIDENCE_PARKED_MAX: Final = 2**12  # posts and successions whose record is not there yet
+EVIDENCE_WITNESSED_MAX: Final = 2**14  # that a subscription brought and nobody has looked at yet
+ENTRIES_PER_PLACE_MAX: Final = 4  # of one log; two prove a fork
+ENTRIES_PER_SYNC_MAX: Final = 2**11  # of one log, from one relay, in one go
+SYNC_REQUESTS_PER_MINUTE_MAX: Final = 600
+FLAWS_PER_AUTHOR_MAX: Final = 64
+CONVICTIONS_KEPT_MAX: Final = 2**17
+STAMPS_KEPT_MAX: Final = 2**16
+STAMP_BITS_MIN: Final = 20
+IMPORT_REFUSALS_NAMED_MAX: Final = 256
 
 # Key files: what one may ask of us before its passphrase is known to be right.
 KEY_FILE_BYTES_MAX: Final = 8 * KIB
@@ -114,6 +134,10 @@ API_BODIES_BYTES_MAX: Final = 256 * MIB  # of all requests together
 API_BODY_TIMEOUT_S: Final = 10.0
 API_WAIT_S_MAX: Final = 60.0
 API_PAGE_MAX: Final = 1000
+
+# Reputation: how much of what strangers sign is looked at.
+VOUCHES_COUNTED_MAX: Final = 3  # outstanding ones of a log
+SUCCESSIONS_FOLLOWED_MAX: Final = 8  # one after the other
 
 # What a relay holds in memory, and what one agent may ask of it.
 RECENT_IDS_MAX: Final = 2**17
@@ -153,3 +177,6 @@ HELLO_TIMEOUT_S: Final = 10.0
 LINK_SILENT_S_MAX: Final = 300.0  # nodes ping far more often
 LINKS_PER_AGENT_MAX: Final = 16
 RELAY_STOP_S: Final = 1.0
+
+# What a node keeps of one contract: records of one kind by one author. Honest ones sign one.
+ANSWERS_PER_CONTRACT_MAX: Final = 4
