@@ -30,7 +30,7 @@ def check_receipt(intake: Record, record: RecordId, index: int, path: Sequence[b
 
     """
     if not isinstance(intake.body, Intake):
-        raise MalformedRecord(f"a {intake.kind} is no receipt")
+        raise MalformedRecord(f"a receipt is an intake, not a record of the kind {intake.kind}")
     body = intake.body
     check_inclusion(record, path, body.root, index=index, count=body.count)
     return body
@@ -44,7 +44,7 @@ def check_statement(record: Record) -> Statement:
 
     """
     if not isinstance(record.body, Statement):
-        raise MalformedRecord(f"a {record.kind} states nothing of a log")
+        raise MalformedRecord(f"not a statement, but a record of the kind {record.kind}")
     if (record.body.seq == 0) != (not record.body.id):
         raise MalformedRecord("the newest entry has a position and an id, or there is none")
     return record.body

@@ -10,12 +10,14 @@ from tests.vectors.make import FOLDER, plain, vectors
 
 from bazaar_protocol import (
     award,
+    evidence,
     evidence_kinds,
     frames,
     keyfile,
     kinds,
     letters,
     log,
+    merkle,
     records,
     sealing,
 )
@@ -110,6 +112,80 @@ def test_the_fork_and_the_recovery_key() -> None:
     assert log.check_proof(proof).hex() == vector["fork"]["convicts"]
     recovery = vector["recovery"]
     assert log.recovery_hash(hexed(recovery["key"])).hex() == recovery["hash"]
+
+
+@named(load("merkle.json")["good"])
+def test_merkle_trees(vector: Any) -> None:
+    leaves, root = list(map(hexed, vector["leaves"])), hexed(vector["root"])
+    paths = [tuple(map(hexed, path)) for path in vector["paths"]]
+    assert merkle.tree_hash(leaves) == root
+    assert [merkle.inclusion_path(leaves, index) for index in range(len(leaves))] == paths
+    for index, (leaf, path) in enumerate(zip(leaves, paths, strict=True)):
+        merkle.check_inclusion(leaf, path, root, index=index, count=len(leaves))
+
+
+def test_there_are_trees_of_every_small_size() -> None:
+    assert [len(one["leaves"]) for one in load("merkle.json")["good"]] == list(range(10))
+
+
+@named(load("merkle.json")["refused"])
+def test_refused_paths(vector: Any) -> None:
+    leaf, root = hexed(vector["leaf"]), hexed(vector["root"])
+    path = tuple(map(hexed, vector["path"]))
+    with pytest.raises(RemoteError) as caught:
+        merkle.check_inclusion(leaf, path, root, index=vector["index"], count=vector["count"])
+    assert caught.value.code == "malformed"
+
+
+def convicted(record: records.Record) -> AgentId:
+    if isinstance(record.body, evidence_kinds.Proof):
+        return log.check_proof(record.body)
+    assert isinstance(record.body, evidence_kinds.Omission)
+    return evidence.check_omission(record.body)
+
+
+@named(load("evidence.json")["proofs"]["good"] + load("evidence.json")["omissions"]["good"])
+def test_evidence_that_convicts(vector: Any) -> None:
+    assert convicted(records.unseal(hexed(vector["record"]))).hex() == vector["convicts"]
+
+
+@named(load("evidence.json")["proofs"]["refused"] + load("evidence.json")["omissions"]["refused"])
+def test_evidence_that_convicts_nobody(vector: Any) -> None:
+    record = records.unseal(hexed(vector["record"]))
+    with pytest.raises(RemoteError) as caught:
+        convicted(record)
+    assert caught.value.code == vector["why"]
+
+
+def open_canary(vector: Any) -> None:
+    reveal = records.unseal(hexed(vector["reveal"])).body
+    assert isinstance(reveal, evidence_kinds.Reveal)
+    evidence.check_reveal(records.unseal(hexed(vector["post"])), reveal)
+
+
+@named(load("evidence.json")["canaries"]["good"])
+def test_canaries_that_open(vector: Any) -> None:
+    open_canary(vector)
+
+
+@named(load("evidence.json")["canaries"]["refused"])
+def test_canaries_that_do_not_open(vector: Any) -> None:
+    with pytest.raises(RemoteError) as caught:
+        open_canary(vector)
+    assert caught.value.code == "malformed"
+
+
+def test_what_a_post_commits_to() -> None:
+    vector = load("evidence.json")["canaries"]
+    committed = evidence.canary(hexed(vector["salt"]), hexed(vector["digest"]))
+    assert committed.hex() == vector["canary"]
+
+
+@named(load("evidence.json")["stamps"])
+def test_stamps(vector: Any) -> None:
+    record = records.unseal(hexed(vector["record"]))
+    assert isinstance(record.body, evidence_kinds.Stamp)
+    assert evidence.stamp_bits(record.author, record.body) == vector["bits"]
 
 
 @named(load("letters.json")["good"])

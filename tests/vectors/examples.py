@@ -4,7 +4,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from bazaar_protocol import award, evidence_kinds, frames, kinds, letters, log, records, sealing
+from bazaar_protocol import award, evidence, frames, kinds, letters, log, merkle, records, sealing
+from bazaar_protocol.evidence_kinds import (
+    Dispute,
+    Intake,
+    Omission,
+    Proof,
+    Reset,
+    Reveal,
+    Silence,
+    Statement,
+    Succession,
+    Vouch,
+)
 from bazaar_protocol.fields import Link
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import Head
@@ -26,6 +38,8 @@ TERMS = kinds.BidTerms(40, 900, 9_300, 60_000)
 LEASE = kinds.Lease(2_000, 30_000, 6_000, 3)
 RULE = kinds.Rule(4_000, 2_000, 2_000, 2_000)
 RESULT = b'{"rows":[[1,2],[3,4]]}'
+DIGEST = sha256(RESULT).digest()
+DAY = 19_675
 INPUT = b'{"path":"report.csv"}'
 
 
@@ -75,7 +89,7 @@ def post() -> kinds.Post:
         worker=None,
         bidders_max=8,
         sealed=True,
-        canary=b"",
+        canary=evidence.canary(SALT, DIGEST),
         tags=("pdf", "table"),
         idempotency_key="extract-1",
         addresses=("/ip4/127.0.0.1/tcp/4001",),
@@ -127,17 +141,16 @@ def trade() -> dict[str, Record]:
         epoch=1,
         price=TERMS.price,
         bid=bid,
-        relays=(Keypair.from_name("relay's").agent,),
+        relays=(RELAY.agent,),
         considered=offers,
     )
     said["award"] = ada.say(drafted)
     awarded = link(said["award"])
     said["accept"] = bo.say(kinds.Accept(task, awarded, 1, drafted.terms, 1, bytes(range(32))))
     said["heartbeat"] = bo.say(kinds.Heartbeat(task, awarded.id, 1, 50, "half way"))
-    result = sha256(RESULT).digest()
     addresses = ("/ip4/127.0.0.1/tcp/4002",)
     said["deliver"] = bo.say(
-        kinds.Deliver(task, awarded, 1, result, len(RESULT), "application/json", addresses)
+        kinds.Deliver(task, awarded, 1, DIGEST, len(RESULT), "application/json", addresses)
     )
     criteria = (kinds.Criterion("complete", 95),)
     said["verdict"] = ada.say(
@@ -145,14 +158,36 @@ def trade() -> dict[str, Record]:
     )
     said["breach"] = ada.say(kinds.Breach(task, link(said["accept"]), 1, "heartbeat"))
     said["withdraw"] = bo.say(kinds.Withdraw(task, awarded, 1, "out of memory"))
-    said["intake"] = relay.say(evidence_kinds.Intake(sha256(b"root").digest(), 12, 1))
-    said["succession"] = author(RECOVERY).say(
-        evidence_kinds.Succession(
-            ADA.agent, 2, said["award"].id, Keypair.from_name("ada again").agent
-        )
-    )
-    said["proof"] = author(CY).say(evidence_kinds.Proof("equivocation", fork()))
-    return said
+    said["dispute"] = bo.say(Dispute(task, link(said["verdict"]), 1, "nothing is missing"))
+    said["reveal"] = ada.say(Reveal(task, link(said["deliver"]), SALT, DIGEST))
+    said["silence"] = relay.say(Silence(task, link(said["breach"]), 1))
+    said["vouch"] = ada.say(Vouch(BO.agent, is_withdrawn=False))
+    said["reset"] = bo.say(Reset("an old backup"))
+    return said | about_logs(said, relay)
+
+
+def about_logs(said: dict[str, Record], relay: Author) -> dict[str, Record]:
+    """Say what is known of those who said all that."""
+    cy = author(CY)
+    leaves = [record.id for record in said.values()]
+    intake = relay.say(Intake(merkle.tree_hash(leaves), len(leaves), 1))
+    newest, left_out = said["award"], said["verdict"]
+    stated = Statement(newest.author, newest.seq, newest.id, relay.head.seq)
+    statement = relay.say(stated)
+    index = leaves.index(left_out.id)
+    path = merkle.inclusion_path(leaves, index)
+    omission = Omission(statement.raw, intake.raw, left_out.raw, index, path)
+    stamp = evidence.find_stamp(CY.agent, day=DAY, bits=12, relay=RELAY.agent, numbers=range(2**20))
+    assert stamp is not None
+    ada_again = Keypair.from_name("ada again").agent
+    return {
+        "intake": intake,
+        "statement": statement,
+        "succession": author(RECOVERY).say(Succession(ADA.agent, 2, newest.id, ada_again)),
+        "proof": cy.say(Proof("equivocation", fork())),
+        "omission": cy.say(omission),
+        "stamp": cy.say(stamp),
+    }
 
 
 def fork() -> tuple[bytes, bytes]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.vectors import examples, near_misses
+from tests.vectors import evidence, examples, near_misses
 from tests.vectors.examples import ADA, BO, CY, KEYS
 
 from bazaar_protocol import award, frames, keyfile, kinds, letters, log, sealing
 from bazaar_protocol.award import Offer
-from bazaar_protocol.identity import AgentId, to_did, to_peer_id
+from bazaar_protocol.identity import AgentId, Keypair, to_did, to_peer_id
 from bazaar_protocol.records import Record, RecordId
 
 FOLDER = Path(__file__).parent
@@ -53,7 +53,7 @@ def good(record: Record) -> Any:
     payload, signature = near_misses.parts(record)
     return {
         "name": record.kind,
-        "seed": seed_of(record).hex(),
+        "seed": keys_of(record).seed.hex(),
         "payload": payload.hex(),
         "signature": signature.hex(),
         "record": record.raw.hex(),
@@ -67,16 +67,16 @@ def good(record: Record) -> Any:
     }
 
 
-def seed_of(record: Record) -> bytes:
-    return next(keys.seed for keys in KEYS.values() if keys.agent == record.author)
+def keys_of(record: Record) -> Keypair:
+    return next(keys for keys in KEYS.values() if keys.agent == record.author)
 
 
 def bad_records(said: dict[str, Record]) -> list[tuple[str, str, bytes]]:
     bad = []
     for kind, record in said.items():
-        keys = next(keys for keys in KEYS.values() if keys.agent == record.author)
-        misses = near_misses.each_kind(record, keys)
+        misses = near_misses.each_kind(record, keys_of(record))
         bad += [(f"{kind}: {name}", code, raw) for name, code, raw in misses]
+    bad += near_misses.fields_of_evidence(said, keys_of)
     unknown = near_misses.unknown_kind(ADA)
     bad += [(f"unknown: {name}", code, raw) for name, code, raw in unknown]
     return bad + near_misses.without_secret()
@@ -273,6 +273,8 @@ def vectors() -> dict[str, str]:
         "identities.json": identities(),
         "records.json": all_records(),
         "logs.json": logs(),
+        "merkle.json": evidence.merkle_trees(),
+        "evidence.json": evidence.checks(),
         "letters.json": sealed_letters(),
         "key_files.json": key_files(),
         "frames.json": every_frame(),

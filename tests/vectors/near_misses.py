@@ -60,6 +60,45 @@ def each_kind(record: Record, keys: Keypair) -> list[tuple[str, str, bytes]]:
     ]  # fmt: skip
 
 
+FIELDS: list[tuple[str, str, int, Any]] = [
+    ("dispute", "epoch 0", 2, 0),
+    ("dispute", "a link without an id", 1, [bytes(32), 3]),
+    ("reveal", "a salt of 31 bytes", 2, bytes(31)),
+    ("reveal", "no digest", 3, b""),
+    ("silence", "no link", 1, None),
+    ("vouch", "a number where a bool belongs", 1, 0),
+    ("vouch", "no agent", 0, b""),
+    ("reset", "text in normal form D", 0, "e\u0301"),
+    ("intake", "a root of 33 bytes", 0, bytes(33)),
+    ("intake", "a negative count", 1, -1),
+    ("statement", "an id of 31 bytes", 2, bytes(31)),
+    ("statement", "a negative position", 1, -1),
+    ("succession", "an id of 31 bytes", 2, bytes(31)),
+    ("proof", "another claim", 0, "theft"),
+    ("proof", "three records", 1, [b"", b"", b""]),
+    ("proof", "no records", 1, []),
+    ("omission", "an entry larger than any", 2, bytes(24_705)),
+    ("omission", "a path of 33 hashes", 4, [bytes(32)] * 33),
+    ("omission", "a path with a hash of 31 bytes", 4, [bytes(31)]),
+    ("stamp", "a relay of 31 bytes", 0, bytes(31)),
+    ("stamp", "a nonce of 33 bytes", 2, bytes(33)),
+]
+"""Kind, name, and a field of the body with a value that it cannot have."""
+
+
+def fields_of_evidence(
+    said: dict[str, Record], keys: Callable[[Record], Keypair]
+) -> list[tuple[str, str, bytes]]:
+    """Return near misses in the fields of evidence."""
+    made = []
+    for kind, name, index, value in FIELDS:
+        record = said[kind]
+        items: list[Any] = msgspec.msgpack.decode(parts(record)[0])
+        items[6][index] = value
+        made.append((f"{kind}: {name}", "malformed", resigned(keys(record), items)))
+    return made
+
+
 def unknown_kind(keys: Keypair) -> list[tuple[str, str, bytes]]:
     """Return near misses of a kind that nobody knows yet."""
     bodies: list[tuple[str, bytes]] = [
