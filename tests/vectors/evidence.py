@@ -149,60 +149,44 @@ def bad_proofs() -> Iterator[Case]:
     yield "an omission", "malformed", author(CY).say(Proof("omission", (first, second)))
 
 
+def bad_statements(said: dict[str, Record]) -> Iterator[tuple[str, bytes]]:
+    """Return statements that do not contradict the receipt for the verdict."""
+    award, entry, later, own = said["award"], said["verdict"], said["reveal"], said["intake"].seq
+    right = Statement(ADA.agent, award.seq, award.id, own)
+    for name, keys, changes in [
+        ("of another relay", BO, {}),
+        ("before the receipt", RELAY, {"own_seq": own - 1}),
+        ("of another log", RELAY, {"author": BO.agent}),
+        ("of that entry", RELAY, {"seq": entry.seq, "id": entry.id}),
+        ("of a later entry", RELAY, {"seq": later.seq, "id": later.id}),
+        ("of a place without an id", RELAY, {"id": b""}),
+        ("of an id without a place", RELAY, {"seq": 0}),
+    ]:
+        body = msgspec.structs.replace(right, **changes)
+        yield f"a statement {name}", records.seal(keys, body, time_ms=5).raw
+    yield "the receipt as statement", said["intake"].raw
+
+
 def bad_omissions(said: dict[str, Record]) -> Iterator[Case]:
     omission, intake = said["omission"].body, said["intake"]
     assert isinstance(omission, Omission)
     assert isinstance(intake.body, Intake)
-    entry = said["verdict"]
-    later = said["reveal"]
 
     def claim(name: str, *, why: str = "malformed", **changes: Any) -> Case:
         return name, why, author(CY).say(msgspec.structs.replace(omission, **changes))
 
-    def stated(keys: Keypair, *fields: Any) -> bytes:
-        return records.seal(keys, Statement(*fields), time_ms=5).raw
-
-    award, own = said["award"], intake.seq
+    for name, statement in bad_statements(said):
+        yield claim(name, statement=statement)
+    for field in ("statement", "intake", "entry"):
+        forged = junk_signature(getattr(omission, field))
+        yield claim(f"a junk signature on the {field}", why="signature", **{field: forged})
     other = Author(BO, Head.of(said["reset"])).say(intake.body)
-    path, index = omission.path, omission.index
-    yield claim(
-        "a statement of another relay", statement=stated(BO, ADA.agent, award.seq, award.id, own)
-    )
     yield claim("a receipt of another relay", intake=other.raw)
-    yield claim(
-        "a statement before the receipt",
-        statement=stated(RELAY, ADA.agent, award.seq, award.id, own - 1),
-    )
-    yield claim(
-        "a statement of another log", statement=stated(RELAY, BO.agent, award.seq, award.id, own)
-    )
-    yield claim(
-        "a statement of that entry", statement=stated(RELAY, ADA.agent, entry.seq, entry.id, own)
-    )
-    yield claim(
-        "a statement of a later entry", statement=stated(RELAY, ADA.agent, later.seq, later.id, own)
-    )
-    yield claim(
-        "a statement of a place without an id",
-        statement=stated(RELAY, ADA.agent, award.seq, b"", own),
-    )
-    yield claim(
-        "a statement of an id without a place", statement=stated(RELAY, ADA.agent, 0, award.id, own)
-    )
-    yield claim("the receipt as statement", statement=intake.raw)
     yield claim("the statement as receipt", intake=omission.statement)
-    yield claim(
-        "a junk signature on the statement",
-        why="signature",
-        statement=junk_signature(omission.statement),
-    )
-    yield claim(
-        "a junk signature on the receipt", why="signature", intake=junk_signature(omission.intake)
-    )
-    yield claim("a junk signature on the entry", why="signature", entry=junk_signature(entry.raw))
     yield claim("an entry that is not under the receipt", entry=chain(3)[2].raw)
     yield claim("a loose record", entry=said["post"].raw, **under_receipt(said, said["post"]))
-    yield claim("another index", index=index + 1)
+    path = omission.path
+    yield claim("another index", index=omission.index + 1)
     yield claim("a hash missing", path=path[:-1])
     yield claim("a flipped bit in the path", path=(near(path[0]), *path[1:]))
 
