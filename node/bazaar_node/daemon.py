@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ from bazaar_node.storage.store import NodeStore
 from bazaar_node.work.schemas import SchemaChecker
 from bazaar_node.work.workshop import Handler, Workshop
 from bazaar_protocol import limits
-from bazaar_protocol.errors import BazaarError, KeyFileError
+from bazaar_protocol.errors import BazaarError, KeyFileError, OldBackup
 from bazaar_protocol.frames import NODE_PROTOCOL
 from bazaar_protocol.identity import AgentId, Keypair, parse_agent
 from bazaar_protocol.log import recovery_hash
@@ -97,6 +98,7 @@ async def open_node(
             serving.driver = driver
             office = RelayOffice(keys, transport, store, driver)
             office.name = settings.name
+            office.recover_command = _recover_command(settings)
             workshop = Workshop(driver, blobs, schemas, settings.home / "work")
             workshop.handlers.update(handlers or {})
             errands = Errands(driver, office, store, workshop)
@@ -130,11 +132,20 @@ async def _begin_log(
     store: NodeStore, settings: NodeSettings, keys: Keypair, clock: SteadyClock
 ) -> None:
     await store.claim_identity(keys.agent)
+    if await store.backup_ms() is not None:
+        raise OldBackup(
+            f"{settings.home} was restored from a backup, so only the relays know what was signed "
+            f"since. To learn it from them and go on, type: {_recover_command(settings)}"
+        )
     head = await store.head()
     if head.seq == 0:
         recovery = _recovery_key(settings.recovery_public_path)
         pen = Pen(keys, head, os.urandom)
         await store.write([Logged(pen.begin(recovery_hash(recovery), clock.now_ms()))])
+
+
+def _recover_command(settings: NodeSettings) -> str:
+    return f"bazaar recover --home {shlex.quote(str(settings.home))}"
 
 
 def _recovery_key(path: Path) -> bytes:

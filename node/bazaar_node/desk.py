@@ -297,7 +297,10 @@ class Desk:
             return "no relay is configured; give one with: bazaar up --relay ADDRESS"
         if self._office.connected():
             return ""
-        return "; ".join(f"{client.address}: {client.session.last_failure}" for client in clients)
+        return "; ".join(
+            f"{client.address}: {client.trouble or client.session.last_failure}"
+            for client in clients
+        )
 
     async def _find(self, text: str) -> RecordId:
         digits = text.lower()
@@ -375,7 +378,7 @@ def _relay_view(client: RelayClient) -> RelayView:
         is_connected=client.is_ready,
         is_caught_up=client.is_caught_up,
         cursor=client.mark.cursor,
-        trouble="" if client.is_ready else client.session.last_failure,
+        trouble="" if client.is_ready else client.trouble or client.session.last_failure,
     )
 
 

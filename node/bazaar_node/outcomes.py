@@ -66,7 +66,7 @@ _NEXT: Final[tuple[tuple[type[BazaarError], str], ...]] = (
     (Refused, "bazaar status"),
     (RemoteError, "bazaar status"),
     (StorageFull, "bazaar doctor"),
-    (OldBackup, "bazaar doctor"),
+    (OldBackup, "bazaar recover"),
     (AddressInUse, "bazaar status"),
     (StorageError, "bazaar doctor"),
     (TimedOut, "bazaar status"),

@@ -47,6 +47,8 @@ class RelayClient:
         self.is_caught_up = False
         self.is_ready = False
         """We have checked that this relay knows nothing of our log that we do not."""
+        self.trouble = ""
+        """Why this relay is not used although it is connected; empty if it is."""
         self.mark = RelayMark(b"", 0, 0)
         self.session = RelaySession(office.transport, address, self, rng=office.rng)
         self._office = office
@@ -66,7 +68,13 @@ class RelayClient:
         self._link += 1
         self._newest = None
         try:
-            await self._office.check_head(session)
+            known = await self._office.check_head(self)
+            session.has_tried.set()
+            if self.trouble:
+                log.warning("relay not used", relay=self.address, trouble=self.trouble)
+                return
+            await self._office.wait_for_others()
+            await self._office.send_log(session, after=known)
             if welcome.store != self.mark.store:  # a new store: what we knew of it means nothing
                 self._keep(RelayMark(welcome.store, 0, self.mark.acknowledged))
                 await session.publish(await self._office.open_posts())

@@ -97,6 +97,8 @@ class RelaySession:
         """What the relay said of itself; none while there is no link."""
         self.last_failure = ""
         """Why the last attempt or link ended, for people."""
+        self.has_tried = asyncio.Event()
+        """Set once an attempt has failed; a listener sets it when it has what others wait for."""
         self.malformed_count = 0
         """How many links ended because the relay broke the protocol."""
         self._transport = transport
@@ -241,6 +243,7 @@ class RelaySession:
         if failure != self.last_failure:  # once, and not with each of its repetitions
             log.warning("relay not reached", relay=self.address, trouble=failure)
         self.last_failure = failure
+        self.has_tried.set()
 
     def _connected(self) -> RelayLink:
         if self._relay is None:

@@ -14,6 +14,7 @@ from bazaar_host.links import Transport
 from bazaar_host.logs import logger
 from bazaar_node.driver import Driver
 from bazaar_node.market.events import KeepData, Offer
+from bazaar_node.network.own_log import Ahead, Covered, Parted, compare
 from bazaar_node.network.relay_client import RelayClient
 from bazaar_node.network.relay_session import RelaySession
 from bazaar_node.storage.outbox import Outbox
@@ -29,13 +30,15 @@ from bazaar_protocol.errors import (
 )
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import detect_fork
-from bazaar_protocol.records import Record, record_id, unseal
+from bazaar_protocol.records import Record, unseal
 
 STRAGGLERS_S: Final = 15.0
 """How long a relay that has not told all yet may hold up the passing of deadlines."""
 TIDY_EVERY_S: Final = 2.0
 OUTBOX_KEPT_MAX: Final = 16_384
 """How much of what some relay has is kept for those that lag behind."""
+START_TOGETHER_S: Final = 2.0
+"""How long the first relay to answer waits for the others, once."""
 ADVERT_PAUSE_S: Final = 0.3
 ADVERT_LIFETIME_MS: Final = 10 * limits.MINUTE_MS
 ADVERT_EVERY_S: Final = 240.0
@@ -69,6 +72,8 @@ class RelayOffice:
         self.keep: Callable[[KeepData], Awaitable[None]]
         """Keeps data that a letter brought; set before ``run``."""
         self.name = ""
+        self.recover_command = "bazaar recover"
+        """What the owner of an old copy is told to type."""
         self._store = store
         self._advert_due = asyncio.Event()
         self._moved = asyncio.Event()
@@ -112,28 +117,63 @@ class RelayOffice:
         """Return the relay with this identity, if it can be asked something now."""
         return next((client for client in self.connected() if client.agent == agent), None)
 
-    async def check_head(self, session: RelaySession) -> None:
-        """Compare our log with what a relay knows of it, and give it what it lacks.
+    async def check_head(self, client: RelayClient) -> int:
+        """Compare our log with what a relay knows of it; return up to where that is the same.
+
+        It sets ``trouble`` of a relay that cannot be used although our log is sound.
 
         Raises:
             OldBackup: It knows an entry of ours that we do not.
 
         """
-        known = await session.head(self.keys.agent)
-        ours = await self._store.head()
-        if known is not None:
-            head = unseal(known)
-            if head.author != self.keys.agent or not head.seq:
-                raise MalformedRecord("asked for the head of our log, the relay sent none of it")
-            entries = await self._store.log(head.seq, 1)
-            if head.seq > ours.seq or not entries or record_id(entries[0]) != head.id:
+        session = client.session
+        match await compare(session, self._store, self.keys.agent):
+            case Covered(seq):
+                client.trouble = ""
+                return seq
+            case Ahead(newest):
+                ours = await self._store.head()
                 raise OldBackup(
-                    f"relay {session.address} knows entry {head.seq} of our log, which is not in "
+                    f"relay {session.address} knows entry {newest.seq} of our log, which is not in "
                     f"our store (it ends at {ours.seq}): this is an old backup, and signing with "
-                    "it would contradict what we signed before. Put the newest copy back, or "
-                    "begin with a new identity in another folder (bazaar init --home …)"
+                    "it would contradict what we signed before. To catch up and go on, type: "
+                    f"{self.recover_command}"
                 )
-        await self.send_log(session, after=0 if known is None else unseal(known).seq)
+            case Parted(is_lost=True) as parted:
+                first, last = parted.theirs.seq, parted.newest.seq
+                client.trouble = (
+                    f"it holds entries {first} to {last} of our log, which a backup had lost, and "
+                    "so can take none of those that came after; replace it by another relay"
+                )
+                return first - 1
+            case Parted(is_overtaken=True) as parted:
+                raise OldBackup(
+                    f"relay {session.address} knows that a backup of this node was restored and "
+                    f"went on from entry {parted.theirs.seq}: this store is the one that was "
+                    "given up, and may not sign any more. Stop it, and use the restored one"
+                )
+            case Parted() as parted:
+                raise OldBackup(self._two_hands(session, parted.theirs.seq))
+
+    def _two_hands(self, session: RelaySession, seq: int) -> str:
+        return (
+            f"relay {session.address} knows another entry {seq} of our log: this store is an old "
+            f"copy (then type: {self.recover_command}), or two nodes run with one key, or the key "
+            "was stolen (then type: bazaar key recover --recovery-key FILE)"
+        )
+
+    async def wait_for_others(self) -> None:
+        """Let the other relays speak before we sign for the first time.
+
+        The one that answers first may not be the one that knows what an old backup has lost. A
+        relay that is away, or takes its time, is not waited for.
+        """
+        if self.is_ready.is_set():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_TOGETHER_S):
+                for client in self.clients.values():
+                    await client.session.has_tried.wait()
 
     async def check_fork(self, session: RelaySession, record: Record) -> None:
         """Have a relay show what it knows in place of an entry of our log.
@@ -148,10 +188,7 @@ class RelayOffice:
             try:
                 detect_fork(record, unseal(raw))
             except Contradiction as error:
-                raise OldBackup(
-                    f"relay {session.address} knows another entry {record.seq} of our log: this "
-                    "store is an old copy, or two nodes run with one key"
-                ) from error
+                raise OldBackup(self._two_hands(session, record.seq)) from error
         raise MalformedRecord("the relay speaks of a fork in our log, and cannot show it")
 
     async def send_log(self, session: RelaySession, *, after: int | None = None) -> None:
@@ -249,7 +286,11 @@ class RelayOffice:
             await asyncio.sleep(TIDY_EVERY_S)
             try:
                 await self.driver.flush()
-                reached = [client.mark.acknowledged for client in self.clients.values()]
+                reached = [
+                    client.mark.acknowledged
+                    for client in self.clients.values()
+                    if not client.trouble
+                ]
                 if reached:
                     # A relay that is gone gets our log when it is back, and the newest of the rest.
                     await self.outbox.drop(max(min(reached), max(reached) - OUTBOX_KEPT_MAX))
