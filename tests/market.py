@@ -89,6 +89,12 @@ class Market:
         return trader
 
     def restart(self, name: str) -> None:
+        """Give a trader a new agent, and have it go on."""
+        self.rebuild(name)
+        self.tell(name, Resumed())
+        self.settle()
+
+    def rebuild(self, name: str) -> None:
         """Give a trader a new agent, made of what is durable of the old one."""
         trader = self.traders[name]
         old = trader.agent
@@ -100,8 +106,6 @@ class Market:
             offers=old.offers,
             slots=old.slots,
         )
-        self.tell(name, Resumed())
-        self.settle()
 
     def post(self, name: str, **request: object) -> RecordId:
         poster = self.traders[name]

@@ -16,6 +16,7 @@ from bazaar_node.market.events import (
     Action,
     AgentEvent,
     Arrived,
+    ClaimRefused,
     ClaimTask,
     FetchInput,
     FetchResult,
@@ -34,6 +35,7 @@ from bazaar_node.market.events import (
     TaskChanged,
     WorkFailed,
 )
+from bazaar_node.network.relay_session import RelaySession
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.transfer import Wanted, fetch
 from bazaar_node.storage.store import NodeStore, Parcel
@@ -52,15 +54,13 @@ from bazaar_protocol.errors import (
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Deliver, Post
 from bazaar_protocol.records import Record, RecordId, unseal
-from bazaar_protocol.task import State
 
 LETTER_WAIT_S: Final = 5.0
 """How long to wait for a letter before asking its sender directly."""
 FETCH_DEADLINE_S: Final = 120.0
 STORAGE_RETRY_S: Final = 1.0
 CLAIM_RETRY_S: Final = 0.5
-CLAIM_RETRY_S_MAX: Final = 30.0
-CLAIM_TAKEN: Final = "taken"
+CLAIM_BUSY: Final = "busy"
 
 log = logger(__name__)
 
@@ -84,6 +84,8 @@ class Errands:
         self._folder = workshop.folder
         self._running: dict[Hashable, asyncio.Task[None]] = {}
         self._arrivals: dict[bytes, asyncio.Event] = {}
+        self._claims = 0
+        """How many claims wait for their answers."""
         self._tasks: asyncio.TaskGroup
         office.keep = self.keep
 
@@ -182,28 +184,29 @@ class Errands:
                 return
 
     async def _claim(self, task: RecordId, sequencer: AgentId) -> None:
-        # Until it is ours, or over: the relay offers us a task only once, and tells nobody who was
-        # told before when it opens again. So a claim that is lost with the link is made again, and
-        # one that came second is, more and more seldom.
-        pause_s = CLAIM_RETRY_S
-        while self._is_open(task):
+        # Until there is an answer: the relay offers us a task only once, so a claim that is lost
+        # with the link is made again.
+        while self._driver.agent.has_to_ask(task):
             client = self._office.by_agent(sequencer)
-            if client is not None:
-                try:
-                    await self._tell(Arrived(unseal(await client.session.claim(task))))
-                except (LinkClosed, Unreachable):
-                    pause_s = CLAIM_RETRY_S
-                except Refused as refused:
-                    if refused.prefix != CLAIM_TAKEN:
-                        raise
-                    pause_s = min(2 * pause_s, CLAIM_RETRY_S_MAX)
-                else:
-                    return
-            await asyncio.sleep(pause_s)
+            if client is not None and await self._ask_for(task, client.session):
+                return
+            await asyncio.sleep(CLAIM_RETRY_S)
 
-    def _is_open(self, task: RecordId) -> bool:
-        entry = self._driver.agent.entry(task)
-        return entry is not None and entry.task.state is State.OPEN
+    async def _ask_for(self, task: RecordId, session: RelaySession) -> bool:
+        if self._claims >= self._driver.agent.slots_free:
+            # What we ask for is awarded to us: with no slot for it we would only hold others up.
+            await self._tell(ClaimRefused(task, CLAIM_BUSY))
+            return True
+        self._claims += 1
+        try:
+            await self._tell(Arrived(unseal(await session.claim(task))))
+        except (LinkClosed, Unreachable):
+            return False
+        except Refused as refused:
+            await self._tell(ClaimRefused(task, refused.prefix))
+        finally:
+            self._claims -= 1
+        return True
 
     async def _learn(self, task: RecordId, award: Record) -> None:
         for client in self._office.connected():

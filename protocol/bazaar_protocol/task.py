@@ -3,15 +3,21 @@
     open -> awarded -> running -> delivered -> accepted | rejected | lapsed
     open -> expired | cancelled
     awarded, running -> open (epoch + 1) | failed | expired | cancelled
+    awarded, running, delivered -> awarded (epoch + 1)
 
 Whoever holds the records runs the same fold: the sequencer that drives the task, the relay that
 refuses stale writes, an auditor years later. ``step`` either returns the task after an event or
 raises and leaves it as it was. ``due`` says what the sequencer has to sign next.
 
 A running lease ends by a record alone (``breach`` or ``withdraw``), never by a clock: a deadline
-that passed makes a breach due, and until it is signed a late result still counts. The epoch is a
-fencing token (Kleppmann 2016): at most one is live, and a record that carries an older one
-changes nothing (leases: Gray & Cheriton 1989).
+that passed makes a breach due, and until it is signed a late result still counts. An award that
+nobody accepts ends likewise by the next award, and until that is signed a late accept counts. The
+epoch is a fencing token (Kleppmann 2016): at most one is live, and a record that carries an older
+one changes nothing (leases: Gray & Cheriton 1989).
+
+What the sequencer signs is in the order of its log, and it may not have had what we have when it
+signed. So its next award or its breach ends an attempt here too that went on without its knowledge,
+and all folds come to the same end in whatever order they hear.
 """
 
 from collections.abc import Callable
@@ -19,7 +25,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from bazaar_protocol.award import check_award, check_bid, check_post
-from bazaar_protocol.due import AwardDue, BreachDue, Due, abandoned_ms, due, wake_ms
+from bazaar_protocol.due import (
+    AwardDue,
+    BreachDue,
+    Due,
+    abandoned_ms,
+    due,
+    is_to_be_had,
+    wake_ms,
+)
 from bazaar_protocol.errors import IllegalTransition, MalformedRecord, StaleEpoch
 from bazaar_protocol.kinds import (
     Accept,
@@ -59,6 +73,7 @@ __all__ = [
     "TaskEvent",
     "award_of",
     "due",
+    "is_to_be_had",
     "link_to",
     "open_task",
     "step",
@@ -113,8 +128,8 @@ def _elapse(task: Task, now_ms: int) -> Task:
         return replace(task, state=State.EXPIRED, why="nobody took it in time")
     if task.deadline_ms is None or now_ms < task.deadline_ms:
         return task
-    if task.state is State.AWARDED:
-        return _reopen(task, "the award was not accepted in time", now_ms)
+    if task.state is State.AWARDED and now_ms >= task.expires_ms:
+        return replace(task, state=State.EXPIRED, deadline_ms=None, why="nobody accepted in time")
     if task.state is State.DELIVERED:
         return replace(task, state=State.LAPSED, deadline_ms=None, why="no verdict in time")
     if task.state is State.RUNNING:
@@ -139,8 +154,16 @@ def _bid(task: Task, record: Record, body: Bid, now_ms: int) -> Task:
     # A worker's newer bid replaces its older one, so nobody fills the list alone.
     others = tuple(bid for bid in task.bids if bid is not known)
     if len(others) >= task.terms.bidders_max:
-        raise IllegalTransition(task.state, "bid", f"it has {len(others)} bids already")
+        others = _without_a_spent_one(task, others)
     return replace(task, bids=(*others, SeenBid(record, now_ms)))
+
+
+def _without_a_spent_one(task: Task, bids: tuple[SeenBid, ...]) -> tuple[SeenBid, ...]:
+    """Make room: bids that came to nothing must not keep out one that may come to something."""
+    for place, bid in enumerate(bids):
+        if bid.record.id in task.spent:
+            return bids[:place] + bids[place + 1 :]
+    raise IllegalTransition(task.state, "bid", f"it has {len(bids)} bids already")
 
 
 def _order(record: Record) -> tuple[int, bytes]:
@@ -163,16 +186,20 @@ def _award(task: Task, record: Record, body: Award, now_ms: int) -> Task:
         raise StaleEpoch(have=body.epoch, need=task.epoch + 1)
     if record.author != task.terms.sequencer:
         raise IllegalTransition(task.state, "award", "only its sequencer awards it")
-    if task.state not in {State.OPEN, State.AWARDED}:
+    if task.state is not State.OPEN and task.state not in LIVE:
         raise IllegalTransition(task.state, "award")
     _check_award(task, body)
-    replaced = award_of(task.award).bid if task.award and task.state is State.AWARDED else b""
+    replaced = award_of(task.award).bid if task.award and task.state in LIVE else b""
+    # Its sequencer awards nothing that it knows to be under way: it had not heard of that attempt.
+    unheard = task.state in {State.RUNNING, State.DELIVERED}
     return replace(
         task,
         state=State.AWARDED,
         epoch=body.epoch,
+        attempts=task.attempts - unheard,
         award=record,
         accept=None,
+        deliver=None,
         heartbeat=None,
         deadline_ms=now_ms + body.lease.schedule_to_start_ms,
         close_ms=None,
@@ -257,7 +284,7 @@ def _breach(task: Task, record: Record, body: Breach, now_ms: int) -> Task:
     _check_epoch(task, body.epoch, "breach")
     if record.author != task.terms.sequencer:
         raise IllegalTransition(task.state, "breach", "only its sequencer ends a lease")
-    if task.state is not State.RUNNING or task.accept is None:
+    if task.state not in {State.RUNNING, State.DELIVERED} or task.accept is None:
         raise IllegalTransition(task.state, "breach")
     if body.accept != link_to(task.accept):
         raise IllegalTransition(task.state, "breach", "it ends another attempt")

@@ -41,9 +41,12 @@ MOVES: dict[State, set[State]] = {
         State.RUNNING, State.OPEN, State.AWARDED, State.FAILED, State.CANCELLED, State.EXPIRED,
     },
     State.RUNNING: {
-        State.DELIVERED, State.OPEN, State.FAILED, State.CANCELLED, State.EXPIRED,
+        State.DELIVERED, State.OPEN, State.AWARDED, State.FAILED, State.CANCELLED, State.EXPIRED,
     },
-    State.DELIVERED: {State.ACCEPTED, State.REJECTED, State.LAPSED},
+    State.DELIVERED: {
+        State.ACCEPTED, State.REJECTED, State.LAPSED, State.OPEN, State.AWARDED, State.FAILED,
+        State.EXPIRED,
+    },
     State.LAPSED: {State.ACCEPTED, State.REJECTED},
     **{state: set() for state in TERMINAL - {State.LAPSED}},
 }  # fmt: skip

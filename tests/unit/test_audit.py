@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tests import market as markets
 from tests.market import Market
+from tests.routed_market import RoutedMarket
 
 from bazaar_node.audit import FetchLog, audit_task
 from bazaar_node.market.events import (
@@ -186,3 +187,29 @@ async def test_a_store_that_lost_the_verdict_is_not_sound() -> None:
     assert whole[-1].what == "verdict"
     report = await audited(market, "cy", task, history=whole[:-1])
     assert not report.is_sound
+
+
+async def test_an_award_over_an_attempt_is_a_cheat_of_who_knew_of_it_alone() -> None:
+    market = RoutedMarket()
+    market.add("ada")
+    market.add("bo", capability=CAPABILITY, price=40)
+    market.add("cy", capability=CAPABILITY, price=35)
+    task = market.post(
+        "ada", capability=CAPABILITY, price_max=100, bid_window_ms=500, schedule_to_start_ms=2_000
+    )
+    market.cut_off("cy")
+    market.wait(1)
+    market.cut_off("ada", unnoticed=True)
+    market.come_back("cy")
+    market.wait(3)
+    market.come_back("ada")
+    for name in ("ada", "cy"):  # each heard of the accept and the next award in another order
+        assert market.task(name, task).epoch == 2
+        assert (await audited(market, name, task)).is_sound
+    accept = next(row for row in rows(market.traders["cy"], task) if row.what == "accept")
+    heard = rows(market.traders["ada"], task)
+    heard.insert([row.what for row in heard].index("award") + 1, accept)
+    knew = await audited(market, "ada", task, history=heard)
+    assert [check.what for check in knew.checks if not check.ok] == [
+        "epoch 2 began while 1 was live to us"
+    ]

@@ -72,6 +72,7 @@ async def test_a_restart_forgets_no_offer(driver: Driver, ada: Trader, bo: Trade
     auction, claim = ada.post(bidders_max=1), ada.claim_post(RELAY.agent)
     await driver.publish(ada, auction, claim)
     assert driver.heard(bo) == [auction, claim]
+    assert await driver.publish(bo, bo.bid(auction)) == "accepted"
     cy, dee = Trader.named("cy"), Trader.named("dee")
     again = await Driver(store=driver.store, now_ms=driver.now_ms + 100).start()
     await again.join(ada, bo, cy, dee)
@@ -190,16 +191,20 @@ async def test_who_never_accepts_holds_few_tasks_and_none_again_and_again(
     await driver.join(ada, bo, cy)
     post = ada.claim_post(RELAY.agent)
     await driver.publish(ada, post)
-    for epoch in range(1, limits.AWARDS_LET_GO_MAX + 1):
+    first = await driver.claim(bo, post)
+    # Saying no is as good as saying nothing, by which somebody else comes in.
+    assert await driver.publish(bo, bo.decline(post, 1)) == "accepted"
+    for epoch in range(2, 2 * limits.AWARDS_LET_GO_MAX, 2):
         award = await driver.claim(bo, post)
         assert isinstance(award, Record)
-        if epoch == 1:  # saying no is as good as saying nothing
-            assert await driver.publish(bo, bo.decline(post, epoch)) == "accepted"
-        else:
-            await driver.tick(2_001)
+        assert award != first
+        assert isinstance(await driver.claim(cy, post), frames.Error)
+        await driver.tick(2_001)
+        assert await driver.claim(bo, post) == award
+        assert isinstance(await driver.claim(cy, post), Record)
+        assert await driver.publish(cy, cy.decline(post, epoch + 1)) == "accepted"
     again = await Driver(store=driver.store, now_ms=driver.now_ms).start()
     await again.join(bo)
-    await again.tick(2_001)  # deadlines began anew
     for relay in (driver, again):
         refused = await relay.claim(bo, post)
         assert isinstance(refused, frames.Error)

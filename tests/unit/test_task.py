@@ -106,20 +106,84 @@ def test_a_cancelled_worker_learns_that_its_lease_is_over() -> None:
         step(task, beat, NOW + 2_100)
 
 
-def test_an_award_that_nobody_accepts_in_time_is_taken_back_by_the_clock() -> None:
+def test_an_award_that_nobody_accepts_in_time_is_good_until_the_next_one() -> None:
     scribe = Scribe()
     task = awarded(scribe)
-    assert step(task, Elapsed(), NOW + 2_999) is task
     late = scribe.accept(task)
-    task = step(task, Elapsed(), NOW + 3_000)
-    assert (task.state, task.attempts) == (State.OPEN, 0)
+    assert (due(task, NOW + 2_999), wake_ms(task, NOW + 2_999)) == (None, NOW + 3_000)
+    assert due(task, NOW + 3_000) == AwardDue(task.bids[1:], None)
+    assert wake_ms(task, NOW + 3_000) == NOW + 60_000
+    assert step(task, Elapsed(), NOW + 59_999) is task
+    assert step(task, late, NOW + 59_999).state is State.RUNNING
+    task = step(task, scribe.award(task, CY), NOW + 4_000)
+    assert (task.epoch, task.attempts, due(task, NOW + 6_000)) == (2, 0, None)
     with pytest.raises(StaleEpoch):
-        step(task, late, NOW + 3_001)
+        step(task, late, NOW + 6_001)
+    # A new bid of who came too late is one that is not spent.
+    task = step(task, scribe.bid(task, BO, 45), NOW + 6_002)
+    assert due(task, NOW + 6_002) == AwardDue(task.bids[1:], None)
+
+
+@pytest.mark.parametrize("state", [running, delivered])
+def test_the_next_award_overrules_what_its_sequencer_had_not_heard(
+    state: Callable[[Scribe], Task],
+) -> None:
+    scribe = Scribe()
+    task = state(scribe)
+    late = scribe.verdict(task)
+    award = scribe.award(task, CY)
+    later = step(task, award, NOW + 4_000)
+    # As for its sequencer, which never saw the accept.
+    assert (later.state, later.epoch, later.attempts) == (State.AWARDED, 2, 0)
+    assert (later.worker, later.accept, later.deliver) == (CY.agent, None, None)
+    assert later.spent == (task.bids[0].record.id,)
+    with pytest.raises(StaleEpoch):
+        step(later, late, NOW + 4_001)
+
+
+def test_a_breach_overrules_a_result_that_its_sequencer_had_not_heard_of() -> None:
+    scribe = Scribe()
+    task = delivered(scribe)
+    late = scribe.verdict(task)
+    task = step(task, scribe.breach(task), NOW + 9_000)
+    assert (task.state, task.attempts, task.worker) == (State.OPEN, 1, None)
+    with pytest.raises(StaleEpoch):
+        step(task, late, NOW + 9_001)
+    result = delivered(scribe)
+    accepted = step(result, scribe.verdict(result), NOW + 3_000)
+    with pytest.raises(StaleEpoch):
+        step(accepted, scribe.award(accepted, CY, epoch=1), NOW + 3_001)
+    for say in (scribe.award(accepted, CY), scribe.breach(accepted)):
+        with pytest.raises(IllegalTransition):
+            step(accepted, say, NOW + 3_001)
+
+
+def test_a_direct_task_is_awarded_once_however_late_its_worker_is() -> None:
+    scribe = Scribe()
+    task = opened(scribe, mode="direct", worker=BO.agent)
+    task = step(task, scribe.award(task), NOW)
+    assert due(task, NOW + 59_999) is None
+    assert step(task, scribe.accept(task), NOW + 59_999).state is State.RUNNING
+
+
+def test_spent_bids_make_room_and_others_do_not() -> None:
+    scribe = Scribe()
+    task = awarded(scribe, bidders_max=2)
+    with pytest.raises(IllegalTransition):
+        step(task, scribe.bid(task, DEE), NOW + 1_001)
+    task = step(task, scribe.decline(task), NOW + 1_002)
+    task = step(task, scribe.bid(task, DEE), NOW + 1_003)
+    assert [bid.record.author for bid in task.bids] == [CY.agent, DEE.agent]
 
 
 def test_a_task_that_comes_back_after_its_expiry_has_expired() -> None:
     scribe = Scribe()
-    assert step(awarded(scribe), Elapsed(), NOW + 60_000).state is State.EXPIRED
+    task = awarded(scribe)
+    late = scribe.accept(task)
+    task = step(task, Elapsed(), NOW + 60_000)
+    assert (task.state, due(task, NOW + 60_000), wake_ms(task, NOW)) == (State.EXPIRED, None, None)
+    with pytest.raises(StaleEpoch):
+        step(task, late, NOW + 60_001)
     task = running(scribe)
     assert step(task, scribe.breach(task), NOW + 60_000).state is State.EXPIRED
     direct = opened(scribe, mode="direct", worker=BO.agent)

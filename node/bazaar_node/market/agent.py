@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Final
 
+from bazaar_node.market.bidding import has_to_ask
 from bazaar_node.market.events import (
     AgentEvent,
     Arrived,
     Asked,
     Cancelled,
+    ClaimRefused,
     InputFound,
     InputReady,
     Judged,
@@ -91,6 +93,11 @@ class Agent:
         return len(self._worker.jobs)
 
     @property
+    def slots_free(self) -> int:
+        """How many more tasks we would accept now."""
+        return self._worker.slots_free
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """Where our node can be dialed."""
         return self._worker.addresses
@@ -111,6 +118,11 @@ class Agent:
     def entry(self, task: RecordId) -> Entry | None:
         """Return a task in memory."""
         return self._ledger.get(task)
+
+    def has_to_ask(self, task: RecordId) -> bool:
+        """Tell whether a task that we would do may still come to us if we ask for it."""
+        entry = self._ledger.get(task)
+        return entry is not None and has_to_ask(entry.task, self.pen.agent)
 
     def progress(self, task: RecordId) -> tuple[int, str]:
         """Return how far an attempt of ours is, as last reported."""
@@ -144,6 +156,8 @@ class Agent:
                 self._post(turn, event)
             case InputReady() | WorkProgressed() | WorkDone() | WorkFailed() | Learnt():
                 self._work(turn, event)
+            case ClaimRefused():
+                self._worker.claim_refused(turn, event)
             case _:
                 self._hear(turn, event)
 
@@ -277,8 +291,8 @@ class Agent:
                 self._worker.progress(turn, event)
             case WorkDone():
                 self._worker.deliver(turn, event)
-            case WorkFailed(task, epoch, reason):
-                self._worker.give_up(turn, task, epoch, reason)
+            case WorkFailed():
+                self._worker.fail(turn, event)
             case Learnt():
                 self._worker.take_learnt(turn, event)
 

@@ -1,8 +1,10 @@
-"""Posts that a worker has still to answer: they came while it was busy, or just before a crash.
+"""Posts that a worker comes back to: it was busy, or somebody else was faster, or it has failed.
 
-A relay offers a task once to each worker, so who is busy has to come back to it by itself.
+A relay offers a task once to each worker, so who could not have it then has to come back to it by
+itself, for as long as it may be had again.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from bazaar_protocol.kinds import Post
@@ -13,35 +15,63 @@ DEFERRED_MAX: Final = 256
 AGAIN_MS: Final = 500
 """While a slot stays free, the next one is looked at after this time: what was looked at last may
 have gone to somebody else, and nobody says so."""
+PAUSE_FACTOR_MAX: Final = 8
+"""A pause doubles each time, up to so many times the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    post: Record
+    due_ms: int
 
 
 class Deferred:
     """Posts to be considered again, oldest first."""
 
     def __init__(self) -> None:
-        self._posts: dict[RecordId, Record] = {}
+        self._posts: dict[RecordId, _Waiting] = {}
+        self._pauses: dict[RecordId, int] = {}
         self._due_ms = 0
 
     def add(self, post: Record) -> None:
-        """Remember a post."""
-        self._posts[post.id] = post
-        while len(self._posts) > DEFERRED_MAX:
-            del self._posts[next(iter(self._posts))]
+        """Remember a post, to be looked at as soon as a slot is free."""
+        self._keep(post, 0)
+
+    def add_later(self, post: Record, now_ms: int, pause_ms: int) -> None:
+        """Remember a post, to be looked at after a pause, which is longer each time."""
+        last_ms = self._pauses.pop(post.id, pause_ms // 2)
+        pause_ms = self._pauses[post.id] = min(2 * last_ms, PAUSE_FACTOR_MAX * pause_ms)
+        if len(self._pauses) > DEFERRED_MAX:
+            del self._pauses[next(iter(self._pauses))]
+        self._keep(post, now_ms + pause_ms)
 
     def forget(self, task: RecordId) -> None:
         """Forget a post, which was answered meanwhile."""
         self._posts.pop(task, None)
 
+    def is_pausing(self, task: RecordId, now_ms: int) -> bool:
+        """Tell whether a post is not to be looked at yet."""
+        waiting = self._posts.get(task)
+        return waiting is not None and now_ms < waiting.due_ms
+
     def due_ms(self) -> int | None:
         """Return when to look at the next one if a slot is free; None if there is none."""
-        return self._due_ms if self._posts else None
+        first_ms = min((waiting.due_ms for waiting in self._posts.values()), default=None)
+        return None if first_ms is None else max(first_ms, self._due_ms)
 
     def pop(self, now_ms: int) -> Record | None:
-        """Take out the oldest that has not expired."""
+        """Take out the oldest that is due and has not expired."""
         self._due_ms = now_ms + AGAIN_MS
-        while self._posts:
-            post = self._posts.pop(next(iter(self._posts)))
+        due = [waiting.post for waiting in self._posts.values() if waiting.due_ms <= now_ms]
+        for post in due:
+            del self._posts[post.id]
             assert isinstance(post.body, Post)
             if now_ms < post.time_ms + post.body.expires_in_ms:
                 return post
         return None
+
+    def _keep(self, post: Record, due_ms: int) -> None:
+        self._posts.pop(post.id, None)
+        self._posts[post.id] = _Waiting(post, due_ms)
+        while len(self._posts) > DEFERRED_MAX:
+            del self._posts[next(iter(self._posts))]

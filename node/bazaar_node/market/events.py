@@ -155,6 +155,19 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRefused:
+    """A claim was not granted; ``code`` is what its sequencer said."""
+
+    task: RecordId
+    code: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would not change the answer."""
+        return self.code in {"expired", "not-found", "refused"}
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedByRelay:
     """A relay did not take a record of ours that was about a task."""
 
@@ -165,6 +178,7 @@ class RefusedByRelay:
 AgentEvent: TypeAlias = (
     Asked | Arrived | LetterArrived | Ticked | Resumed | InputReady | WorkProgressed | WorkDone
     | WorkFailed | ResultArrived | Judged | Learnt | InputFound | Cancelled | RefusedByRelay
+    | ClaimRefused
 )  # fmt: skip
 
 

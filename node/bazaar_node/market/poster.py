@@ -102,12 +102,12 @@ class Poster:
         if not self._is_sequencer(turn, entry):
             return
         while (todo := due(entry.task, turn.now_ms)) is not None:
+            if entry.task.state is not State.OPEN and not self.hears_others:
+                return  # what we take for silence may wait at a relay
             match todo:
                 case AwardDue(bids, worker):
                     if not self._award(turn, entry, bids, worker):
                         return
-                case BreachDue() if not self.hears_others:
-                    return  # what we take for silence may wait at a relay
                 case BreachDue(deadline):
                     task = entry.task
                     assert task.accept is not None

@@ -70,9 +70,9 @@ class Turn:
         self.refused: set[RecordId] = set()
         """Records that a task did not take."""
 
-    def say(self, body: Body) -> Record:
+    def say(self, body: Body, *, not_before_ms: int = 0) -> Record:
         """Sign ``body`` and hand it to the relays."""
-        record = self.pen.sign(body, self.now_ms)
+        record = self.pen.sign(body, max(self.now_ms, not_before_ms))
         if record.seq:
             self.changes.append(Logged(record))
         self.changes.append(Outgoing(record.raw, None))

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
+from bazaar_node.market.bidding import has_to_ask, next_bid_ms
 from bazaar_node.market.deferred import Deferred
 from bazaar_node.market.events import (
+    ClaimRefused,
     ClaimTask,
     FetchInput,
     InputReady,
@@ -15,6 +17,7 @@ from bazaar_node.market.events import (
     StartWork,
     StopWork,
     WorkDone,
+    WorkFailed,
     WorkProgressed,
 )
 from bazaar_node.market.job import Job
@@ -44,6 +47,10 @@ from bazaar_protocol.task import State, award_of, link_to
 
 BUSY_RETRY_MS: Final = 5_000
 BID_VALID_MS: Final = limits.HOUR_MS
+CLAIM_PAUSE_MS: Final = 1_000
+"""How soon to ask again for a task that another has."""
+FAILED_PAUSE_MS: Final = 5_000
+"""How soon to try again what we have failed at, if nobody else has done it by then."""
 
 
 class Worker:
@@ -88,12 +95,18 @@ class Worker:
             self._decline(turn, post.id, 0, reason or "out_of_scope")
             return
         entry = self._ledger.begin(turn, post, "worker")
-        if entry.task.state is not State.OPEN or self._has_bid(turn, entry):
+        if not has_to_ask(entry.task, turn.pen.agent):
             return
         if body.sequencer != post.author:
             turn.act(ClaimTask(post.id, AgentId(body.sequencer)))
         else:
             self._bid(turn, entry, offer)
+
+    def claim_refused(self, turn: Turn, event: ClaimRefused) -> None:
+        """Come back later to a task that another has, unless it is over."""
+        entry = self._ledger.get(event.task)
+        if entry is not None and not event.is_final:
+            self._come_back(turn, entry, CLAIM_PAUSE_MS)
 
     def take(self, turn: Turn, entry: Entry, record: Record) -> None:
         """Deal with a record about a task that we bid for or work on."""
@@ -102,8 +115,8 @@ class Worker:
         task = entry.task
         if isinstance(record.body, Award) and record.body.worker == turn.pen.agent:
             self._answer_award(turn, entry, record, record.body)
-        elif task.state is State.OPEN and task.epoch > 0:
-            # Our attempt is over and the task is on offer again; we may be the one who can do it.
+        elif task.epoch > 0 and self._is_to_ask_again(turn, entry):
+            # Our attempt is over, and the task on offer again; we may be the one who can do it.
             self.consider(turn, task.post)
 
     def observe(self, turn: Turn, entry: Entry, record: Record | None) -> bool:
@@ -112,7 +125,7 @@ class Worker:
         task = entry.task
         job = self.jobs.get(task.id)
         if job is not None and (task.state is not State.RUNNING or task.epoch != job.epoch):
-            self._lose(turn, job, task.why)
+            self._lose(turn, job, task.why or "it was awarded to another")
         return changed
 
     def learn(self, turn: Turn, record: Record, body: Award) -> None:
@@ -171,6 +184,18 @@ class Worker:
         self._ledger.observe(turn, job.entry, turn.say(body))
         self._free(turn, job)
 
+    def fail(self, turn: Turn, event: WorkFailed) -> None:
+        """Leave an attempt that came to nothing, and try again later if nobody else does it.
+
+        Raises:
+            NotFound: We hold no such task.
+            StaleEpoch: The lease was lost anyway.
+
+        """
+        entry = self._job(event.task, event.epoch).entry
+        self.give_up(turn, event.task, event.epoch, event.reason)
+        self._come_back(turn, entry, FAILED_PAUSE_MS)
+
     def give_up(self, turn: Turn, task: RecordId, epoch: int, reason: str) -> None:
         """Leave an attempt in good order.
 
@@ -189,21 +214,10 @@ class Worker:
         self._free(turn, job)
 
     def let_go(self, turn: Turn, entry: Entry, epoch: int) -> None:
-        """Leave an attempt whose accept came too late, and ask for the task again.
-
-        Nobody else would tell us: the award had lapsed by time alone, and what came after it is
-        addressed to others.
-        """
-        task = entry.task
-        if task.state is not State.RUNNING or task.epoch != epoch or task.award is None:
-            return
-        body = Withdraw(task.id, link_to(task.award), epoch, "the accept came too late")
-        self._ledger.observe(turn, entry, turn.say(body))
-        job = self.jobs.get(task.id)
-        if job is not None:
-            turn.act(StopWork(task.id, epoch))
-            self._free(turn, job)
-        self.consider(turn, task.post)
+        """Stop an attempt whose accept came too late; what has replaced our award is to follow."""
+        job = self.jobs.get(entry.task.id)
+        if job is not None and job.epoch == epoch:
+            self._lose(turn, job, "the accept came too late")
 
     def renew(self, turn: Turn, sender: AgentId, letter: Renewed) -> None:
         """Extend the lease, from when we sent the heartbeat that was answered."""
@@ -240,7 +254,7 @@ class Worker:
         """After a start: take up attempts whose leases may still run, and posts not answered."""
         for entry in self._ledger.live("worker"):
             task = entry.task
-            if task.state is State.OPEN and not self._has_bid(turn, entry):
+            if task.terms.mode != "direct" and has_to_ask(task, turn.pen.agent):
                 self._deferred.add(task.post)
             if task.state is State.AWARDED and task.award is not None:
                 if task.worker == turn.pen.agent:
@@ -284,10 +298,13 @@ class Worker:
         self._deferred.forget(task.id)
         turn.act(FetchInput(task.id, body.epoch, task.post), LoadChanged())
 
-    def _has_bid(self, turn: Turn, entry: Entry) -> bool:
-        task = entry.task
-        ours = (bid.record for bid in task.bids if bid.record.author == turn.pen.agent)
-        return any(bid.id not in task.spent for bid in ours)
+    def _is_to_ask_again(self, turn: Turn, entry: Entry) -> bool:
+        is_pausing = self._deferred.is_pausing(entry.task.id, turn.now_ms)
+        return has_to_ask(entry.task, turn.pen.agent) and not is_pausing
+
+    def _come_back(self, turn: Turn, entry: Entry, pause_ms: int) -> None:
+        if has_to_ask(entry.task, turn.pen.agent):
+            self._deferred.add_later(entry.task.post, turn.now_ms, pause_ms)
 
     def _objection_to_award(self, entry: Entry, body: Award, offer: Offer) -> DeclineReason | None:
         task = entry.task
@@ -306,7 +323,9 @@ class Worker:
         price = self._price_of(offer)
         if task.terms.mode == "claim":
             price = task.terms.price
-        terms = BidTerms(price, offer.eta_ms, offer.confidence, BID_VALID_MS)
+        # For as long as the task can open again: we could not know when to bid anew.
+        valid_for_ms = max(BID_VALID_MS, task.terms.expires_in_ms)
+        terms = BidTerms(price, offer.eta_ms, offer.confidence, valid_for_ms)
         body = Bid(task.id, terms, b"", b"")
         if task.terms.sealed:
             try:
@@ -314,7 +333,8 @@ class Worker:
             except MalformedRecord:  # a key that signs, and cannot be encrypted to
                 self._decline(turn, task.id, 0, "policy")
                 return
-        record = turn.say(body)
+        # Whatever our clock has done since the last bid.
+        record = turn.say(body, not_before_ms=next_bid_ms(task, turn.pen.agent))
         self._ledger.bid(turn, entry, record, terms)
 
     def _decline(self, turn: Turn, task: RecordId, epoch: int, reason: DeclineReason) -> None:

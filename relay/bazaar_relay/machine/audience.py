@@ -31,7 +31,8 @@ def _about(record: Record, task: Task) -> list[bytes]:
     worker = [] if task.award is None else [award_of(task.award).worker]
     match record.body:
         case Award(worker=named):
-            return [named, task.poster]
+            # Who still holds it is told that it does not any more.
+            return [named, task.poster, *([] if task.worker is None else [task.worker])]
         case Deliver():
             evaluator = task.terms.acceptance.evaluator
             judges = [] if evaluator is None else [evaluator]
@@ -39,7 +40,8 @@ def _about(record: Record, task: Task) -> list[bytes]:
         case Bid() | Decline() | Accept() | Heartbeat():
             return [task.poster, task.terms.sequencer]
         case Verdict() | Breach():
-            return [*worker, task.poster]
+            # Its sequencer may have awarded it to somebody of whom we have not heard.
+            return [*worker, *_named_in(record), task.poster]
         case Withdraw():
             return [task.poster, task.terms.sequencer, *worker]
         case _:

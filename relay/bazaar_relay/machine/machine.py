@@ -153,7 +153,7 @@ class RelayMachine:
         if is_ours:
             self._state.promises.learn(task, resumed.records)
         self._state.put_task(step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
-        self._state.router.resume(task.id, now_ms)
+        self._state.router.resume(task, now_ms)
 
     def _connect(self, connection: ConnectionId, peer: AgentId) -> None:
         self._peers[connection] = peer

@@ -1,8 +1,8 @@
 """The awards of this relay that their workers have not accepted, and those that they let go.
 
-An award holds a task until it is accepted, declined or lapses, and costs its worker nothing. So an
-agent has few at a time, and few of one task: who claims everything and does nothing keeps nobody
-else from working for long.
+An award holds a task until it is accepted, declined, or replaced because it was not accepted in
+time, and costs its worker nothing. So an agent has few at a time, and few of one task: who claims
+everything and does nothing keeps nobody else from working for long.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ class Promises:
         self._open: dict[AgentId, dict[RecordId, None]] = {}
         self._let_go: Bounded[RecordId, dict[AgentId, int]] = Bounded(limits.TASKS_CACHED_MAX)
 
-    def refusal(self, task: RecordId, worker: AgentId) -> str:
-        """Return why ``worker`` is not awarded ``task``; empty if nothing speaks against it."""
-        if len(self._open.get(worker, ())) >= limits.AWARDS_UNACCEPTED_MAX:
-            return f"{limits.AWARDS_UNACCEPTED_MAX} awards wait for this agent to accept them"
-        if (self._let_go.get(task) or {}).get(worker, 0) >= limits.AWARDS_LET_GO_MAX:
-            return f"this agent let {limits.AWARDS_LET_GO_MAX} awards of this task go"
-        return ""
+    def has_too_many(self, worker: AgentId) -> bool:
+        """Tell whether ``worker`` has to answer awards before there is another one."""
+        return len(self._open.get(worker, ())) >= limits.AWARDS_UNACCEPTED_MAX
+
+    def has_let_go(self, task: RecordId, worker: AgentId) -> bool:
+        """Tell whether ``worker`` has had its chances with this task."""
+        return (self._let_go.get(task) or {}).get(worker, 0) >= limits.AWARDS_LET_GO_MAX
 
     def follow(self, before: Task | None, after: Task) -> None:
         """Take note that a task of this relay's has moved on."""

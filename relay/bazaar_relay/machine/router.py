@@ -2,7 +2,8 @@
 
 A post for one named worker goes to that worker. An auction's goes to as many matching agents as it
 allows bidders. A claim's goes to one agent at a time: the next is woken when that one declines, or
-has not claimed within ``WAKE_MS``; so the messages of a task do not grow with the market.
+has not claimed within ``WAKE_MS``; so the messages of a task do not grow with the market. An
+auction for which nobody bids, at first or after an attempt that came to nothing, goes on likewise.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ class _OpenPost:
     is_waking: bool = False
     """Somebody was woken and may still claim it."""
     has_bid: bool = False
-    """Who was woken last has bid."""
+    """Who was woken last has bid, or anyone in an auction."""
 
 
 class Router:
@@ -66,6 +67,9 @@ class Router:
                 break
         for agent in chosen:
             self._offer(post, agent, now_ms)
+        if terms.mode == "auction":
+            post.is_waking = True
+            self._wake_at(post, now_ms + terms.bid_window_ms)
         return tuple(chosen)
 
     def hold(
@@ -84,13 +88,18 @@ class Router:
         post = self._posts.get(post_id)
         return () if post is None else tuple(post.offered)
 
-    def resume(self, post_id: RecordId, now_ms: int) -> None:
-        """Go on waking workers for a ``claim`` that is held again after a restart."""
-        post = self._posts.get(post_id)
-        if post is not None and post.is_open and post.offered and post.terms.mode == "claim":
+    def resume(self, task: Task, now_ms: int) -> None:
+        """Go on waking workers for a post that is held again after a restart."""
+        post = self._posts.get(task.id)
+        if post is None or not post.is_open or not post.offered or post.terms.mode == "direct":
+            return
+        if post.terms.mode == "auction":
+            post.has_bid = any(bid.record.id not in task.spent for bid in task.bids)
+        if not post.has_bid:
             # Whoever was woken last may be about to claim it.
             post.is_waking = True
-            self._timers.set(Timer("wake", post_id), now_ms + limits.WAKE_MS)
+            is_auction = post.terms.mode == "auction"
+            self._wake_at(post, max(now_ms, task.window_ends_ms) if is_auction else now_ms)
 
     def drop(self, post_id: RecordId) -> None:
         """Forget a post, if it is held here."""
@@ -117,15 +126,19 @@ class Router:
             return None
         was_open = post.is_open
         post.is_open = task.state is State.OPEN
-        if post.is_open and not was_open and post.terms.mode == "claim":
-            return self.wake_next(task.id, now_ms)
+        if post.terms.mode == "direct":
+            return None
+        if post.is_open and not was_open:
+            if post.terms.mode == "claim":
+                return self.wake_next(task.id, now_ms)
+            post.has_bid, post.is_waking = False, True
+            self._wake_at(post, now_ms)  # its sequencer may have another bid
         if not post.is_open:
             post.is_waking = False
             self._timers.cancel(Timer("wake", task.id))
-            if task.state is State.AWARDED and post.terms.mode == "claim":
-                # Nobody says so when an award is not accepted in time; then it is open again.
-                lapse_ms = now_ms + post.terms.lease.schedule_to_start_ms + limits.WAKE_MS
-                self._timers.set(Timer("wake", task.id), lapse_ms)
+            if task.state is State.AWARDED:
+                # Nobody says so when an award is not accepted in time; then others may have it.
+                self._wake_at(post, now_ms + post.terms.lease.schedule_to_start_ms)
         return None
 
     def declined(self, post_id: RecordId, agent: AgentId, now_ms: int) -> AgentId | None:
@@ -138,7 +151,7 @@ class Router:
         return self.wake_next(post_id, now_ms)
 
     def wake_next(self, post_id: RecordId, now_ms: int) -> AgentId | None:
-        """Return the next agent to tell of a ``claim``, if one is left that was not told."""
+        """Return the next agent to tell of a post, if one is left that was not told."""
         post = self._posts.get(post_id)
         if post is None:
             return None
@@ -148,15 +161,25 @@ class Router:
         for agent in self._adverts.candidates(terms.capability, terms.capability_version):
             if agent != post.record.author and agent not in post.offered:
                 self._offer(post, agent, now_ms)
+                if terms.mode == "auction":
+                    post.is_waking = True
+                    self._wake_at(post, now_ms)
                 return agent
         return None
 
     def wait_longer(self, post_id: RecordId, bidder: AgentId, now_ms: int) -> None:
         """Give a bidder for a ``claim`` time to be awarded before the next one is woken.
 
-        Only once, and to the one whose turn it is: else anyone could keep everyone waiting.
+        Only once, and to the one whose turn it is: else anyone could keep everyone waiting. In an
+        auction one bid is enough for its sequencer to go on with.
         """
         post = self._posts.get(post_id)
+        if post is not None and post.terms.mode == "auction" and bidder in post.offered:
+            post.has_bid = True
+            if post.is_open:
+                post.is_waking = False
+                self._timers.cancel(Timer("wake", post_id))
+            return
         if post is None or next(reversed(post.offered), None) != bidder:
             return
         if post.is_waking and not post.has_bid:
@@ -168,8 +191,8 @@ class Router:
         post = self._posts.get(post_id)
         if post is not None and agent in post.offered:
             del post.offered[agent]
-            if post.terms.mode == "claim":
-                self._timers.set(Timer("wake", post_id), now_ms + limits.WAKE_MS)
+            if post.terms.mode != "direct":
+                self._wake_at(post, now_ms)
 
     def arrived(self, advert: LiveAdvert, now_ms: int) -> list[Record]:
         """Return the posts that the author of a new advert is to be told of."""
@@ -203,7 +226,11 @@ class Router:
         if post.terms.mode == "claim":
             post.is_waking = True
             post.has_bid = False
-            self._timers.set(Timer("wake", post.record.id), now_ms + limits.WAKE_MS)
+            self._wake_at(post, now_ms)
+
+    def _wake_at(self, post: _OpenPost, moment_ms: int) -> None:
+        """Wake the next one unless there is a claim or a bid soon after ``moment_ms``."""
+        self._timers.set(Timer("wake", post.record.id), moment_ms + limits.WAKE_MS)
 
 
 def _has_room(post: _OpenPost) -> bool:
@@ -213,4 +240,5 @@ def _has_room(post: _OpenPost) -> bool:
         case "claim":
             return post.is_open and not post.is_waking
         case "auction":
-            return post.is_open and len(post.offered) < post.terms.bidders_max
+            has_few = len(post.offered) < post.terms.bidders_max
+            return post.is_open and (has_few or not (post.is_waking or post.has_bid))

@@ -5,20 +5,31 @@ Every grant is an entry of the relay's own log, so one that contradicts another 
 
 from typing import Final
 
-from bazaar_protocol import award
+from bazaar_protocol import award, limits
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Body, Breach, Genesis
 from bazaar_protocol.letters import Renewed, encode_letter
 from bazaar_protocol.records import Record, RecordId, seal
 from bazaar_protocol.sealing import seal_to
-from bazaar_protocol.task import TERMINAL, BreachDue, Elapsed, State, Task, due, link_to, step
+from bazaar_protocol.task import (
+    TERMINAL,
+    BreachDue,
+    Elapsed,
+    State,
+    Task,
+    due,
+    is_to_be_had,
+    link_to,
+    step,
+)
 from bazaar_relay.machine.state import Answered, RelayState
 from bazaar_relay.storage.store import NewLetter
 
 # Beside awards, which count from 1: what a refused claim is told.
 _NOT_FOUND: Final = "not-found"
 _REFUSED: Final = "refused"
+_RATE_LIMITED: Final = "rate-limited"
 _TAKEN: Final = "taken"
 _EXPIRED: Final = "expired"
 
@@ -45,6 +56,9 @@ class Sequencer:
     def claim(self, task_id: RecordId, worker: AgentId, answered: Answered, now_ms: int) -> Record:
         """Award a task to ``worker``, or return the award that it holds already.
 
+        An award that was not accepted in time is replaced by the first claim of somebody else; its
+        holder may be late, and until then finds it as it was.
+
         Raises:
             ClaimRefused: Somebody else has it, or it is not to be had here.
             Missing: The store has to be asked about it.
@@ -62,11 +76,15 @@ class Sequencer:
             return task.award
         if task.state in TERMINAL:
             raise ClaimRefused(_EXPIRED, f"it is {task.state}")
-        if task.state is not State.OPEN:
+        if not is_to_be_had(task, now_ms):
             raise ClaimRefused(_TAKEN, f"it is {task.state}")
-        refusal = self._state.promises.refusal(task.id, worker)
-        if refusal:
-            raise ClaimRefused(_REFUSED, refusal)
+        promises = self._state.promises
+        if promises.has_let_go(task.id, worker):
+            reason = f"this agent let {limits.AWARDS_LET_GO_MAX} awards of this task go"
+            raise ClaimRefused(_REFUSED, reason)
+        if promises.has_too_many(worker):
+            reason = f"{limits.AWARDS_UNACCEPTED_MAX} awards wait for this agent to accept them"
+            raise ClaimRefused(_RATE_LIMITED, reason)
         return self._award(task, worker, now_ms)
 
     def elapse(self, task: Task, now_ms: int) -> Task:
@@ -77,7 +95,7 @@ class Sequencer:
         return later
 
     def look_at(self, task: Task, now_ms: int) -> None:
-        """Do what time makes due: reopen, expire, or declare a lease over."""
+        """Do what time makes due: let it expire, or declare a lease over."""
         task = self.elapse(task, now_ms)
         overdue = due(task, now_ms)
         if isinstance(overdue, BreachDue):
@@ -109,7 +127,8 @@ class Sequencer:
             price=task.terms.price,
             relays=(self._state.me,),
         )
-        record = self._append(body, (worker, task.poster), now_ms)
+        replaced = () if task.worker is None else (task.worker,)
+        record = self._append(body, (worker, task.poster, *replaced), now_ms)
         self._state.put_task(step(task, record, now_ms), now_ms)
         return record
 

@@ -218,6 +218,7 @@ class RelayState:
             return
         if self.router.record(task.id) is None and now_ms < before.expires_ms:
             self.router.hold(before.post, before.terms, before.expires_ms, offered=offered)
+            self.router.resume(before, now_ms)
         woken = self.router.follow(before, now_ms)
         if woken is not None:  # the group in which that would be written is gone
             self.router.take_back_offer(task.id, woken, now_ms)
