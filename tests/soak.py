@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--limit", type=float, default=900.0, help="seconds until it gives up")
-    parser.add_argument("--schedule-to-start-ms", type=int, default=30_000)
+    parser.add_argument("--schedule-to-start-ms", type=int, default=4_000)
     options = parser.parse_args()
     show(f"seed {options.seed}, {options.kills} kills, at most {options.limit:.0f} s")
     with tempfile.TemporaryDirectory(prefix="bazaar-soak-") as folder:
