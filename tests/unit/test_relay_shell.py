@@ -126,12 +126,15 @@ async def test_who_asks_without_end_holds_up_nobody() -> None:
     await store.commit(Batch([NewRecord(Trader.named("ada", NOW_MS).genesis(), ())]))
     network = MemoryNetwork()
     relay = Keypair.from_name("relay")
+    store.gate.set()
     async with (
         RelayService.open(relay, store) as service,
         network.open(relay, ["/memory/r"], [RELAY_PROTOCOL], service.on_link) as listening,
         network.open(greedy, [], [RELAY_PROTOCOL], lambda _: None) as first,
         network.open(modest, [], [RELAY_PROTOCOL], lambda _: None) as second,
     ):
+        store.gate.clear()
+        store.scans = 0
         many = Client(await first.dial(None, listening.addresses, RELAY_PROTOCOL))
         await many.hello()
         for number in range(50):

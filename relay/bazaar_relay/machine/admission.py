@@ -115,12 +115,13 @@ class Admission:
 
 def expires_ms(record: Record, now_ms: int) -> int | None:
     """Return when the relay may forget ``record``; None for never."""
-    if record.seq > 0 or record.kind in {"proof", "succession"}:
+    if record.seq > 0 or record.kind in {"proof", "omission", "succession"}:
         return None
     match record.body:
         case Advert(expires_in_ms=duration_ms):
             # One that ends an advert outlasts whatever it could have ended.
-            return now_ms + (duration_ms or limits.ADVERT_LIFETIME_MS_MAX)
+            retention_ms = duration_ms or limits.ADVERT_LIFETIME_MS_MAX
+            return now_ms + max(retention_ms, limits.ADVERT_RETENTION_MS_MIN)
         case Heartbeat():
             return now_ms + limits.HEARTBEAT_RETENTION_MS
         case Post(expires_in_ms=duration_ms):

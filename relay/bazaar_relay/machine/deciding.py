@@ -11,18 +11,20 @@ from bazaar_protocol.errors import (
     RemoteError,
     StaleEpoch,
 )
-from bazaar_protocol.evidence_kinds import Proof
+from bazaar_protocol.evidence_kinds import Omission, Proof, Silence, Succession
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post
-from bazaar_protocol.log import Head, detect_fork
-from bazaar_protocol.records import Record, parse, seal
-from bazaar_protocol.task import Task, award_of, open_task, step
+from bazaar_protocol.kinds import Advert, Bid, Breach, Decline, Heartbeat, Post
+from bazaar_protocol.log import Head, check_succession, detect_fork
+from bazaar_protocol.records import Record, seal
+from bazaar_protocol.task import Task, award_of, link_to, open_task, step
 from bazaar_relay.machine.admission import expires_ms
 from bazaar_relay.machine.audience import audience_of
+from bazaar_relay.machine.own_log import append
 from bazaar_relay.machine.sequencing import Sequencer
 from bazaar_relay.machine.state import Answered, Missing, RelayState
+from bazaar_relay.machine.tasks import has_been_silent
 from bazaar_relay.machine.timers import Timer
-from bazaar_relay.storage.matching import task_of
+from bazaar_relay.storage.matching import accused_by, task_of
 
 ACCEPTED: Final = "accepted"
 DUPLICATE: Final = "duplicate"
@@ -50,6 +52,9 @@ class Decider:
             return refusal
         if record.author == self._state.me:
             return "blocked: this relay alone writes in its own name"
+        refusal = self._state.standing(record.author).refusal(record)
+        if refusal:
+            return refusal
         return (
             self._decide_entry(record, answered, now_ms)
             if record.seq
@@ -72,9 +77,10 @@ class Decider:
         is_known = task is None or task in answered.no_tasks or state.tasks.get(task) is not None
         if is_known or (isinstance(record.body, Post) and state.recent.is_surely_new(record)):
             task = None
-        if author is None and task is None and entry is None:
+        standing = None if state.standings.get(record.author) is not None else record.author
+        if author is None and task is None and entry is None and standing is None:
             return None
-        return Missing(author=author, task=task, entry=entry)
+        return Missing(author=author, task=task, entry=entry, standing=standing)
 
     def _decide_entry(self, record: Record, answered: Answered, now_ms: int) -> str:
         head = self._state.head(record.author)
@@ -97,14 +103,9 @@ class Decider:
     def _decide_past_entry(
         self, record: Record, head: Head, answered: Answered, now_ms: int
     ) -> str:
-        entry = (record.author, record.seq)
         if record.seq == head.seq and record.id == head.id:
             return DUPLICATE
-        known = self._state.unkept_entries.get(entry)
-        if known is None:
-            if entry not in answered.entries:
-                raise Missing(entry=entry)
-            known = answered.entries[entry]
+        known = self._state.entry(record.author, record.seq, answered)
         if known is None:
             return f"gap: have {head.seq}, but not entry {record.seq} any more"
         try:
@@ -117,11 +118,13 @@ class Decider:
         return DUPLICATE
 
     def _prove(self, fork: Equivocation, record: Record, now_ms: int) -> None:
-        if self._state.convicted.get(record.author) is not None:
-            return  # one proof is as good as a thousand
-        self._state.convict(record.author)
+        standing = self._state.standing(record.author)
         body = Proof("equivocation", fork.proof)
-        self._keep(seal(self._state.keys, body, time_ms=now_ms), (), now_ms)
+        proof = seal(self._state.keys, body, time_ms=now_ms)
+        convicted = standing.after(proof)
+        if convicted is not standing:  # one proof is as good as a thousand
+            self._state.hold_against(record.author, convicted)
+            self._keep(proof, (), now_ms)
 
     def _decide_loose(self, record: Record, answered: Answered, now_ms: int) -> str:
         match record.body:
@@ -129,11 +132,8 @@ class Decider:
                 return self._decide_advert(record, advert, now_ms)
             case Post() as post:
                 return self._decide_post(record, post, answered, now_ms)
-            case Proof() as proof:
-                accused = accused_by(proof)
-                if self._state.convicted.get(accused) is not None:
-                    return "stale: another proof convicts this agent already"
-                self._state.convict(accused)
+            case Proof() | Omission() | Succession():
+                return self._decide_evidence(record, answered, now_ms)
             case _:
                 pass  # about a task, or for whoever asks for its kind
         task_id = task_of(record)
@@ -146,6 +146,28 @@ class Decider:
         if isinstance(record.body, Bid | Decline) and not self._state.may_say(record, task_id):
             return "blocked: its author has said enough about this task"
         return self._apply(record, task, now_ms)
+
+    def _decide_evidence(self, record: Record, answered: Answered, now_ms: int) -> str:
+        """Keep the first proof against an agent, or the first succession of it, and no other."""
+        state, accused = self._state, accused_by(record)
+        assert accused is not None
+        standing = state.standing(accused)
+        if record in standing:
+            return DUPLICATE
+        worse = standing.after(record)
+        if worse is standing:
+            return "stale: another one says so already"
+        if isinstance(record.body, Succession):
+            genesis = state.entry(accused, 1, answered)
+            if genesis is None:
+                return "expired: this relay does not have the log that it ends"
+            try:
+                check_succession(record, genesis)
+            except RemoteError as error:
+                return refusal_of(error)
+        state.hold_against(accused, worse)
+        self._keep(record, (), now_ms)
+        return ACCEPTED
 
     def _decide_advert(self, record: Record, advert: Advert, now_ms: int) -> str:
         state, agent = self._state, record.author
@@ -205,8 +227,19 @@ class Decider:
         self._keep(record, audience, now_ms)
         if later is not task:
             self._state.put_task(later, now_ms)
+            self._testify(record, task, now_ms)
         self._react(record, task, later, now_ms)
         return ACCEPTED
+
+    def _testify(self, record: Record, task: Task, now_ms: int) -> None:
+        """Confirm that a lease which was just ended had run out, if its poster relies on us."""
+        if isinstance(record.body, Breach) and has_been_silent(task, record.body, now_ms):
+            assert task.award is not None
+            award = award_of(task.award)
+            if self._state.me in award.relays and record.author != self._state.me:
+                silence = Silence(task.id, link_to(record), task.epoch)
+                audience = (AgentId(award.worker), task.poster)
+                append(self._state, silence, audience, now_ms)
 
     def _react(self, record: Record, task: Task, later: Task, now_ms: int) -> None:
         match record.body:
@@ -241,11 +274,6 @@ def _is_due(before: Task, after: Task, now_ms: int) -> bool:
     timeout_ms = award_of(before.award).lease.heartbeat_timeout_ms
     renewed_ms = before.deadline_ms - timeout_ms
     return now_ms - renewed_ms >= timeout_ms // limits.HEARTBEATS_PER_TIMEOUT_MAX
-
-
-def accused_by(proof: Proof) -> AgentId:
-    """Return whom a proof convicts that was verified before."""
-    return parse(proof.records[0])[0].author
 
 
 def refusal_of(error: RemoteError) -> str:

@@ -19,6 +19,11 @@ from bazaar_relay.storage.store import Batch, Kept, Stored
 ConnectionId = NewType("ConnectionId", int)
 WorkId = NewType("WorkId", int)
 
+Reading: TypeAlias = (
+    frames.GetLog | frames.GetHead | frames.GetTask | frames.GetInclusion | frames.GetStatement
+)
+"""Requests that are answered out of the store alone, and so by nothing that is not durable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
@@ -39,7 +44,8 @@ class Started:
     cursor: int
     adverts: Sequence[Record]
     tasks: Sequence[Resumed]
-    proofs: Sequence[Record] = ()
+    uncovered: Sequence[tuple[int, RecordId]] = ()
+    """Cursors and ids of the records of others that are under no receipt yet, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,8 @@ class ReadDone:
     entries: Mapping[tuple[AgentId, int], Record] = field(default_factory=dict)
     letters: Mapping[AgentId, Sequence[AgentId | None]] = field(default_factory=dict)
     """Who handed in what waits for whom."""
+    against: Mapping[AgentId, Sequence[Record]] = field(default_factory=dict)
+    """What convicts each agent, or ends its identity, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +144,11 @@ class Read:
     entries: tuple[tuple[AgentId, int], ...] = ()
     letters: tuple[AgentId, ...] = ()
     """Whose waiting letters to tell the senders of."""
+    against: tuple[AgentId, ...] = ()
+    """Whose standing is to be known."""
 
     def __bool__(self) -> bool:
-        return bool(self.heads or self.tasks or self.entries or self.letters)
+        return bool(self.heads or self.tasks or self.entries or self.letters or self.against)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +206,7 @@ class Serve:
     """Answer out of the store."""
 
     connection: ConnectionId
-    frame: frames.GetLog | frames.GetHead | frames.GetTask
+    frame: Reading
 
 
 @dataclass(frozen=True, slots=True)

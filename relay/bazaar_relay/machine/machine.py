@@ -7,13 +7,11 @@ machine is the same, and so are its effects for the same events: nothing depends
 from typing import Final, assert_never
 
 from bazaar_protocol import frames, limits
-from bazaar_protocol.evidence_kinds import Proof
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Advert
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, step
 from bazaar_relay.machine.admission import Cost, Policy, cost_of
-from bazaar_relay.machine.deciding import accused_by
 from bazaar_relay.machine.events import (
     CommitFailed,
     Committed,
@@ -37,6 +35,7 @@ from bazaar_relay.machine.events import (
     Verified,
 )
 from bazaar_relay.machine.pipeline import Pipeline
+from bazaar_relay.machine.receipts import Receipts
 from bazaar_relay.machine.state import Entropy, RelayState
 from bazaar_relay.machine.subscriptions import Subscriptions
 from bazaar_relay.machine.tasks import fold
@@ -67,6 +66,7 @@ class RelayMachine:
         self._recovery = recovery
         self._state = RelayState(keys, entropy, policy or Policy())
         self._pipeline = Pipeline(self._state)
+        self._receipts = Receipts(self._state)
         self._subscriptions = Subscriptions()
         self._peers: dict[ConnectionId, AgentId] = {}
         self._greeted: dict[ConnectionId, None] = {}
@@ -136,14 +136,14 @@ class RelayMachine:
                 state.adverts.put(record, advert)
                 lives_until_ms = min(record.time_ms, now_ms) + advert.expires_in_ms
                 state.timers.set(Timer("advert", record.author), lives_until_ms)
-        for record in started.proofs:
-            if isinstance(record.body, Proof):
-                state.convicted.put(accused_by(record.body), value=True)
+        for cursor, record_id in started.uncovered:
+            self._receipts.add(cursor, record_id)
+        self._receipts.sign_full(now_ms)
         for resumed in started.tasks:
             self._resume(resumed, now_ms)
 
     def _resume(self, resumed: Resumed, now_ms: int) -> None:
-        task = fold(resumed.records, self._state.me, now_ms)
+        task = fold(resumed.records, now_ms)
         if task is None or task.state in TERMINAL:
             return
         if now_ms < task.expires_ms:
@@ -208,7 +208,13 @@ class RelayMachine:
                 self._subscribe(connection, peer, frame, now_ms)
             case frames.Query():
                 self._search(connection, peer, frame, now_ms)
-            case frames.GetLog() | frames.GetHead() | frames.GetTask():
+            case (
+                frames.GetLog()
+                | frames.GetHead()
+                | frames.GetTask()
+                | frames.GetInclusion()
+                | frames.GetStatement()
+            ):
                 self._do(Serve(connection, frame))
             case frames.GetInclusion() | frames.GetStatement():
                 refusal = "this relay gives no receipts"
@@ -276,6 +282,8 @@ class RelayMachine:
             if cursor is None:
                 continue
             self.cursor = max(self.cursor, cursor)
+            if new.record.author != self._state.me:
+                self._receipts.add(cursor, new.record.id)
             if not is_silent:
                 stored = Stored(cursor, new.record.raw)
                 self._subscriptions.publish(stored, new.record, new.audience)
@@ -284,6 +292,7 @@ class RelayMachine:
             if routed is not None and routed.cursor > self.cursor:
                 self.cursor = routed.cursor
                 self._subscriptions.route(routed, post, agent)
+        self._receipts.sign_full(now_ms)
         self._pipeline.effects += self._subscriptions.collect()
         for letter, number in zip(group.letters, kept.letters, strict=True):
             readers = tuple(
@@ -307,3 +316,5 @@ class RelayMachine:
                     state.offer(post, state.router.wake_next(post, now_ms), now_ms)
                 case "task":
                     self._pipeline.look_at(RecordId(timer.about))
+                case "intake":
+                    self._receipts.sign_rest(now_ms)

@@ -222,6 +222,7 @@ class Pipeline:
         heads: dict[AgentId, None] = {}
         tasks: dict[RecordId, None] = {}
         entries: dict[tuple[AgentId, int], None] = {}
+        against: dict[AgentId, None] = {}
         for outcome in work.outcomes:
             if isinstance(outcome, RemoteError):
                 continue
@@ -234,9 +235,16 @@ class Pipeline:
                 tasks[missing.task] = None
             if missing.entry is not None:
                 entries[missing.entry] = None
-        return Read(work.id, tuple(heads), tuple(tasks), tuple(entries))
+            if missing.standing is not None:
+                against[missing.standing] = None
+        return Read(work.id, tuple(heads), tuple(tasks), tuple(entries), against=tuple(against))
 
     def _grant(self, work: Claiming, now_ms: int) -> None:
+        shunned = self._state.standing(work.worker).reason_to_shun
+        if shunned:
+            code, _, reason = shunned.partition(": ")
+            self.effects.append(Reply(work.connection, frames.Error(work.request, code, reason)))
+            return
         try:
             award = self._sequencer.claim(work.task, work.worker, work.answered, now_ms)
         except ClaimRefused as refused:

@@ -71,8 +71,8 @@ class Receipts:
             self._state.timers.set(timer, now_ms + limits.INTAKE_AFTER_MS)
 
     def sign_rest(self, now_ms: int) -> None:
-        """Sign a receipt for all there is, if there is anything."""
-        if self._ids:
+        """Sign receipts for all there is, if there is anything."""
+        while self._ids:
             self._sign(now_ms)
 
     def _sign(self, now_ms: int) -> None:

@@ -22,6 +22,7 @@ from bazaar_relay.machine.mailboxes import Mailboxes
 from bazaar_relay.machine.promises import Promises
 from bazaar_relay.machine.recent import Recent
 from bazaar_relay.machine.router import Router
+from bazaar_relay.machine.standing import Standing, standing_of
 from bazaar_relay.machine.tasks import fold
 from bazaar_relay.machine.timers import Timer, Timers
 from bazaar_relay.storage.store import NewLetter
@@ -39,11 +40,13 @@ class Missing(Exception):
         author: AgentId | None = None,
         task: RecordId | None = None,
         entry: tuple[AgentId, int] | None = None,
+        standing: AgentId | None = None,
     ) -> None:
         super().__init__()
         self.author = author
         self.task = task
         self.entry = entry
+        self.standing = standing
 
     def read(self, work: WorkId) -> Read:
         """Return the effect that gets it."""
@@ -52,6 +55,7 @@ class Missing(Exception):
             heads=() if self.author is None else (self.author,),
             tasks=() if self.task is None else (self.task,),
             entries=() if self.entry is None else (self.entry,),
+            against=() if self.standing is None else (self.standing,),
         )
 
 
@@ -77,8 +81,7 @@ class RelayState:
         self.heads: Bounded[AgentId, Head] = Bounded(limits.HEADS_CACHED_MAX)
         self.own_head = Head.empty()
         self.tasks: Bounded[RecordId, Task] = Bounded(limits.TASKS_CACHED_MAX)
-        self.convicted: Bounded[AgentId, bool] = Bounded(limits.AGENTS_COUNTED_MAX)
-        """Of whom there is a proof."""
+        self.standings: Bounded[AgentId, Standing] = Bounded(limits.HEADS_CACHED_MAX)
         self.said: Bounded[tuple[RecordId, AgentId], int] = Bounded(limits.PARTNERS_KNOWN_MAX)
         self.mailboxes = Mailboxes()
         self.promises = Promises()
@@ -115,14 +118,39 @@ class RelayState:
             raise Missing(author=author)
         return head
 
+    def entry(self, author: AgentId, seq: int, answered: Answered) -> Record | None:
+        """Return an entry of a log; None if the store does not have it either.
+
+        Raises:
+            Missing: The store has to be asked.
+
+        """
+        place = (author, seq)
+        known = self.unkept_entries.get(place)
+        if known is None:
+            if place not in answered.entries:
+                raise Missing(entry=place)
+            known = answered.entries[place]
+        return known
+
+    def standing(self, agent: AgentId) -> Standing:
+        """Return what proofs and successions say of an agent.
+
+        Raises:
+            Missing: The store has to be asked.
+
+        """
+        standing = self.standings.get(agent)
+        if standing is None:
+            raise Missing(standing=agent)
+        return standing
+
     def learn(self, read: Read, done: ReadDone, answered: Answered, now_ms: int) -> None:
         """Take in what the store has answered, where nothing newer is known."""
-        for author in read.heads:
-            if self.heads.get(author) is None:
-                self.heads.put(author, done.heads.get(author, Head.empty()))
+        self._learn_of_authors(read, done)
         for task_id in read.tasks:
             records: Sequence[Record] = done.tasks.get(task_id, ())
-            task = fold(records, self.me, now_ms)
+            task = fold(records, now_ms)
             if task is None:
                 answered.no_tasks[task_id] = None
             elif self.tasks.get(task_id) is None:
@@ -135,6 +163,14 @@ class RelayState:
         for agent in read.letters:
             if not self.mailboxes.is_known(agent):
                 self.mailboxes.learn(agent, letters.get(agent, ()))
+
+    def _learn_of_authors(self, read: Read, done: ReadDone) -> None:
+        for author in read.heads:
+            if self.heads.get(author) is None:
+                self.heads.put(author, done.heads.get(author, Head.empty()))
+        for agent in read.against:
+            if self.standings.get(agent) is None:
+                self.standings.put(agent, standing_of(done.against.get(agent, ())))
 
     def put_task(self, task: Task, now_ms: int) -> None:
         """Assume the new state of a task and wake whom that concerns."""
@@ -188,10 +224,14 @@ class RelayState:
         self.group.undo.append(lambda: self.said.put_back(key, count or None))
         return True
 
-    def convict(self, agent: AgentId) -> None:
-        """Assume that a proof against ``agent`` is kept."""
-        self.convicted.put(agent, value=True)
-        self.group.undo.append(lambda: self._acquit(agent))
+    def hold_against(self, agent: AgentId, standing: Standing) -> None:
+        """Assume that evidence is kept which gives ``agent`` this standing."""
+        advert, version = self.adverts.get(agent), self.adverts.version(agent)
+        self.standings.put(agent, standing)
+        self.adverts.remove(agent)
+        self.group.undo.append(lambda: self.adverts.put_back(agent, advert, version))
+        # What the store knows, and not what was known here: that may be assumed as well.
+        self.group.undo.append(lambda: self._forget_standing(agent))
 
     def add_letter(self, letter: NewLetter) -> None:
         """Keep a letter for its addressee."""
@@ -232,8 +272,8 @@ class RelayState:
     def _forget_head(self, author: AgentId) -> None:
         self.heads.pop(author)
 
-    def _acquit(self, agent: AgentId) -> None:
-        self.convicted.pop(agent)
+    def _forget_standing(self, agent: AgentId) -> None:
+        self.standings.pop(agent)
 
     def _forget_entry(self, entry: tuple[AgentId, int]) -> None:
         self.unkept_entries.pop(entry, None)

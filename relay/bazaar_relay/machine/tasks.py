@@ -5,17 +5,17 @@ from dataclasses import replace
 
 from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Post
+from bazaar_protocol.kinds import Breach, Post
 from bazaar_protocol.records import Record
 from bazaar_protocol.task import State, Task, open_task, step
 
 
-def fold(records: Sequence[Record], relay: AgentId, now_ms: int) -> Task | None:
+def fold(records: Sequence[Record], now_ms: int) -> Task | None:
     """Return the task that ``records`` of the store tell of; None if they hold no post.
 
     The store does not say when they arrived, so the times of their authors stand in, and the
-    deadlines that this relay has to enforce begin anew: a sequencer may wait too long, but must
-    never end a lease that its holder believes in.
+    deadlines begin anew: a sequencer may wait too long, but must never end a lease that its holder
+    believes in, and a witness must not speak of a time in which it did not listen.
     """
     task: Task | None = None
     for record in records:
@@ -27,9 +27,20 @@ def fold(records: Sequence[Record], relay: AgentId, now_ms: int) -> Task | None:
                 task = step(task, record, at_ms)
         except RemoteError:
             continue  # it changed nothing when it arrived either
-    if task is None or task.terms.sequencer != relay:
-        return task
-    return _begin_deadlines_anew(task, now_ms)
+    return None if task is None else _begin_deadlines_anew(task, now_ms)
+
+
+def has_been_silent(task: Task, breach: Breach, now_ms: int) -> bool:
+    """Tell whether the deadline that ``breach`` names has passed here too, and nothing was heard.
+
+    ``task`` is what was known before. A worker that still sent heartbeats was not silent.
+    """
+    if task.state is not State.RUNNING:
+        return False
+    assert task.deadline_ms is not None
+    assert task.close_ms is not None
+    is_closed = breach.deadline == "heartbeat" or now_ms >= task.close_ms
+    return is_closed and now_ms >= task.deadline_ms
 
 
 def may_go_on(record: Record, relay: AgentId, now_ms: int) -> bool:

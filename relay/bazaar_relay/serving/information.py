@@ -12,7 +12,9 @@ from bazaar_protocol.identity import AgentId, to_did
 from bazaar_relay.machine.admission import Policy
 
 MEDIA_TYPE: Final = "application/bazaar+json"
-FEATURES: Final = ("claim", "log", "mail", "query", "subscribe", "task")
+FEATURES: Final = (
+    "claim", "inclusion", "log", "mail", "query", "state", "subscribe", "task",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def document(relay: AgentId, about: About, policy: Policy, addresses: Sequence[s
             "advert_ms_max": limits.ADVERT_LIFETIME_MS_MAX,
             "heartbeat_ms": limits.HEARTBEAT_RETENTION_MS,
             "letter_ms": limits.LETTER_LIFETIME_MS,
+            "receipt_ms": limits.RECORD_RETENTION_MS,
             "other_ms": limits.RECORD_RETENTION_MS,
         },
         "addresses": tuple(addresses),
@@ -75,6 +78,8 @@ def _limitation(policy: Policy) -> dict[str, int]:
         "letters_per_stranger": limits.LETTERS_PER_STRANGER_MAX,
         "open_posts_per_agent": limits.POSTS_OPEN_PER_AGENT_MAX,
         "bids_per_post": limits.BIDS_PER_POST_MAX,
+        "records_per_receipt": limits.INTAKE_RECORDS_MAX,
+        "receipt_after_ms": limits.INTAKE_AFTER_MS,
         "record_age_ms": limits.RECORD_AGE_MS_MAX,
         "record_future_ms": limits.RECORD_FUTURE_MS_MAX,
         "min_pow_difficulty": 0,

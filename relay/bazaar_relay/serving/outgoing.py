@@ -4,7 +4,7 @@ What one event causes is joined for each node, so it costs one hand-over to the 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -22,7 +22,6 @@ from bazaar_relay.machine.events import (
     Reply,
     Serve,
 )
-from bazaar_relay.serving import reading
 from bazaar_relay.serving.connection import Connection
 from bazaar_relay.serving.counters import Counters
 from bazaar_relay.serving.fanout import Feed, News
@@ -41,7 +40,8 @@ class Outgoing:
     """Carries out the effects that are for nodes.
 
     Args:
-        store: Where replays and answers come from.
+        answer: Answers a request out of the store.
+        store: Where replays come from.
         counters: What is counted.
         newest: Returns the newest cursor that the machine knows.
         welcome: Makes the answer to a hello.
@@ -50,6 +50,7 @@ class Outgoing:
 
     def __init__(
         self,
+        answer: Callable[[Serve], Coroutine[None, None, frames.FromRelay]],
         store: Store,
         counters: Counters,
         *,
@@ -57,6 +58,7 @@ class Outgoing:
         welcome: Callable[[], frames.Welcome],
     ) -> None:
         self.connections: dict[ConnectionId, Connection] = {}
+        self._answer_to = answer
         self._store = store
         self._counters = counters
         self._newest = newest
@@ -143,7 +145,7 @@ class Outgoing:
         peer = connection.link.peer
         try:
             async with connection.reading:
-                read = partial(reading.answer, self._store, serve)
+                read = partial(self._answer_to, serve)
                 await connection.send(await self._turns.read(peer, read))
         except LinkClosed:
             return

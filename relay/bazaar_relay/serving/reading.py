@@ -1,13 +1,17 @@
 """Answers out of the store: what the machine has to know, and what nodes ask for."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import StorageError
-from bazaar_protocol.identity import AgentId
+from bazaar_protocol.evidence_kinds import Statement
+from bazaar_protocol.frames import Filter
+from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import Head
-from bazaar_protocol.records import Record, RecordId
+from bazaar_protocol.records import Record, RecordId, seal
 from bazaar_relay.machine.events import Read, ReadDone, ReadFailed, Resumed, Serve, Started
+from bazaar_relay.machine.receipts import path_of
+from bazaar_relay.machine.standing import standing_of
 from bazaar_relay.machine.tasks import may_go_on
 from bazaar_relay.machine.works import storage_error
 from bazaar_relay.storage.store import Store, Stored, read_record
@@ -27,9 +31,10 @@ async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
                 record = read_record(raw)
                 entries[author, record.seq] = record
         letters = {agent: await store.senders(agent) for agent in wanted.letters}
+        against = await _against(store, wanted.against) if wanted.against else {}
     except StorageError as error:
         return ReadFailed(wanted.work, str(error))
-    return ReadDone(wanted.work, heads, tasks, entries, letters)
+    return ReadDone(wanted.work, heads, tasks, entries, letters, against)
 
 
 async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
@@ -41,18 +46,25 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
     """
     heads = await store.heads([relay])
     adverts = [read_record(raw) for raw in await _unexpired(store, "advert", now_ms)]
+    against = await _against(store, [advert.author for advert in adverts])
     tasks = [
         Resumed(await _task(store, post.id), await store.audience(post.id))
         async for post in _posts(store, now_ms)
         if may_go_on(post, relay, now_ms)
     ]
-    proofs = [read_record(raw) for raw in await _unexpired(store, "proof", now_ms)]
-    head = heads.get(relay, Head.empty())
-    return Started(head, await store.cursor(), adverts, tasks, proofs)
+    return Started(
+        heads.get(relay, Head.empty()),
+        await store.cursor(),
+        [advert for advert in adverts if not standing_of(against[advert.author]).reason_to_shun],
+        tasks,
+        await _uncovered(store, relay),
+    )
 
 
-async def answer(store: Store, wanted: Serve) -> frames.FromRelay:
-    """Answer a node; a page is as long as a frame."""
+async def answer(
+    store: Store, wanted: Serve, *, keys: Keypair, clock: Callable[[], int]
+) -> frames.FromRelay:
+    """Answer a node; a page is as long as a frame. ``keys`` are those of the relay."""
     frame = wanted.frame
     try:
         match frame:
@@ -62,6 +74,10 @@ async def answer(store: Store, wanted: Serve) -> frames.FromRelay:
                 return await _log(store, frame)
             case frames.GetTask():
                 return await _task_page(store, frame)
+            case frames.GetInclusion():
+                return await _included(store, frame)
+            case frames.GetStatement():
+                return await _stated(store, frame, keys, clock)
     except StorageError as error:
         return storage_error(frame.request, str(error))
 
@@ -89,6 +105,33 @@ async def _task_page(store: Store, wanted: frames.GetTask) -> frames.Segment:
     cursor = page[-1].cursor if page else wanted.after
     is_cut = len(page) < len(found) or len(found) == _PAGE
     return frames.Segment(wanted.request, tuple(one.raw for one in page), cursor, more=is_cut)
+
+
+async def _included(store: Store, wanted: frames.GetInclusion) -> frames.Included | frames.Error:
+    record = RecordId(wanted.id)
+    receipt = await store.receipt(record)
+    path = None if receipt is None else path_of(receipt, record)
+    if receipt is None or path is None:
+        return frames.Error(wanted.request, "not-found", "it is under no receipt of this relay")
+    intake = await store.get(receipt.intake)
+    assert intake is not None, "a receipt is an entry of a log, which keeps its entries"
+    return frames.Included(wanted.request, intake, path.index, path.hashes)
+
+
+async def _stated(
+    store: Store, wanted: frames.GetStatement, keys: Keypair, clock: Callable[[], int]
+) -> frames.Stated:
+    author = AgentId(wanted.author)
+    # Both heads are of one moment: else a receipt in between would make a liar of the relay.
+    heads = await store.heads([author, keys.agent])
+    head, own = heads.get(author), heads.get(keys.agent)
+    own_seq = 0 if own is None else own.seq
+    body = (
+        Statement(author, 0, b"", own_seq)
+        if head is None
+        else Statement(author, head.seq, head.id, own_seq)
+    )
+    return frames.Stated(wanted.request, seal(keys, body, time_ms=clock()).raw)
 
 
 def _runs(entries: Sequence[tuple[AgentId, int]]) -> list[tuple[AgentId, int, int]]:
@@ -121,6 +164,22 @@ async def _task(store: Store, task: RecordId) -> list[Record]:
         if len(page) < _PAGE:
             return [read_record(one.raw) for one in stored]
         after = page[-1].cursor
+
+
+async def _against(store: Store, agents: Sequence[AgentId]) -> dict[AgentId, list[Record]]:
+    found = await store.against(agents)
+    return {agent: list(map(read_record, raws)) for agent, raws in found.items()}
+
+
+async def _uncovered(store: Store, relay: AgentId) -> list[tuple[int, RecordId]]:
+    """Return cursor and id of each record of others that is under no receipt yet."""
+    uncovered: list[tuple[int, RecordId]] = []
+    after = await store.covered()
+    while after < await store.cursor():
+        page, after = await store.scan([Filter()], after=after, limit=_PAGE)
+        records = [(stored.cursor, read_record(stored.raw)) for stored in page]
+        uncovered += [(cursor, one.id) for cursor, one in records if one.author != relay]
+    return uncovered
 
 
 async def _posts(store: Store, now_ms: int) -> AsyncGenerator[Record]:

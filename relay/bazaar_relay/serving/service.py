@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Self
 
 from bazaar_host import clock
@@ -86,7 +87,11 @@ class RelayService:
         self._tasks = tasks
         self._addresses: list[str] = []
         self._outgoing = Outgoing(
-            store, self.counters, newest=lambda: self.machine.cursor, welcome=self._welcome
+            partial(reading.answer, store, keys=keys, clock=options.clock),
+            store,
+            self.counters,
+            newest=lambda: self.machine.cursor,
+            welcome=self._welcome,
         )
         self._readers: dict[ConnectionId, asyncio.Task[None]] = {}
         self._links = 0
@@ -218,7 +223,14 @@ class RelayService:
                     return
                 connection.expect_answer()
                 await self._intake.put(connection, frame, len(body))
-            case frames.GetLog() | frames.GetHead() | frames.GetTask() | frames.Query():
+            case (
+                frames.GetLog()
+                | frames.GetHead()
+                | frames.GetTask()
+                | frames.GetInclusion()
+                | frames.GetStatement()
+                | frames.Query()
+            ):
                 connection.expect_answer()
                 self._run(Received(connection.id, frame))
             case _:

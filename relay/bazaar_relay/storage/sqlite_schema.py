@@ -4,8 +4,8 @@
 tables under it are indexes. They are filled later, many records at a time and in their own order,
 which touches each of their pages once for many rows. ``store.merged`` says up to which cursor
 they are complete, ``store.merging`` how far the merge under way goes. What is newer stands in
-memory, and is read again from ``record`` at start-up. ``store.covered`` says up to which cursor what
-needs a receipt is under one; it outlasts the receipts.
+memory, and is read again from ``record`` at start-up. ``store.covered`` says up to which cursor
+what needs a receipt is under one; it outlasts the receipts.
 """
 
 from typing import Final

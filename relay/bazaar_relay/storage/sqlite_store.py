@@ -187,7 +187,7 @@ class SqliteStore:
         return await self._read(Rows.covered)
 
     async def forget(self, *, now_ms: int) -> int:
-        """Delete expired records, letters and receipts; a cancelled caller's are deleted all the same."""
+        """Delete what has expired; a cancelled caller's is deleted all the same."""
         return await self._run(self._forget(now_ms))
 
     async def merge(self) -> None:

@@ -182,7 +182,7 @@ class Store(Protocol):
         ...
 
     async def forget(self, *, now_ms: int) -> int:
-        """Delete expired records, letters and receipts, a bounded number at a time; return how many."""
+        """Delete expired records, letters and receipts, a bounded number; return how many."""
         ...
 
     async def close(self) -> None:
