@@ -33,8 +33,7 @@ def write(path: Path, keys: Keypair, passphrase: bytes | None) -> None:
         KeyFileError: There is a file already, which is left as it is, or it cannot be written.
 
     """
-    salt, nonce = os.urandom(keyfile.SALT_BYTES), os.urandom(keyfile.NONCE_BYTES)
-    blob = keyfile.lock(keys.seed, passphrase, salt=salt, nonce=nonce)
+    blob = encode(keys, passphrase)
     with _translated(path), private_files.create(path) as file:
         file.write(blob)
 
@@ -46,12 +45,27 @@ def read(path: Path, passphrase: Passphrase) -> Keypair:
         KeyFileError: It is missing, damaged, readable by others, or the passphrase is wrong.
 
     """
-    blob = _read_private(path, limits.KEY_FILE_BYTES_MAX)
+    return decode(_read_private(path, limits.KEY_FILE_BYTES_MAX), passphrase, str(path))
+
+
+def encode(keys: Keypair, passphrase: bytes | None) -> bytes:
+    """Return the bytes of a key file; without a passphrase, whoever has them has the key."""
+    salt, nonce = os.urandom(keyfile.SALT_BYTES), os.urandom(keyfile.NONCE_BYTES)
+    return keyfile.lock(keys.seed, passphrase, salt=salt, nonce=nonce)
+
+
+def decode(blob: bytes, passphrase: Passphrase, where: str) -> Keypair:
+    """Return the keys in the bytes of a key file, asking for its passphrase if it is locked.
+
+    Raises:
+        KeyFileError: They are damaged, or the passphrase is wrong; it says ``where``.
+
+    """
     given = passphrase() if keyfile.needs_passphrase(blob) else None
     try:
         return Keypair(keyfile.unlock(blob, given))
     except KeyFileError as error:
-        raise KeyFileError(f"{path}: {error}") from error
+        raise KeyFileError(f"{where}: {error}") from error
 
 
 def from_terminal(prompt: str = "Passphrase: ", *, confirm: bool = False) -> Passphrase:

@@ -156,6 +156,12 @@ class OldBackup(LocalError):
     code = "old-backup"
 
 
+class LogForked(LocalError):
+    """Our log went on in two ways, and not by our doing: two nodes, or a thief, have our key."""
+
+    code = "log-forked"
+
+
 class NotRunning(LocalError):
     """There is no node to talk to."""
 
