@@ -23,6 +23,9 @@ BLOCK_ROUNDS: Final = 512
 Place: TypeAlias = tuple[int, bytes, bytes]
 """Where a finding stands in its strand: round, deciding record, contract."""
 
+Sums: TypeAlias = tuple[float, float, float, float]
+"""Good, bad, and the good and bad of the block before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -64,8 +67,7 @@ class Tally:
         Findings without a rater have nobody whose rounds could pass (the subject could make its own
         pass at will): ask for them at ``self.round``.
         """
-        faded = self._faded(max(now, self.round))
-        return faded.good + faded.older_good, faded.bad + faded.older_bad
+        return left((self.good, self.bad, self.older_good, self.older_bad), self.round, now)
 
     def _faded(self, now: int) -> "Tally":
         blocks = now // BLOCK_ROUNDS - self.round // BLOCK_ROUNDS
@@ -77,6 +79,20 @@ class Tally:
             return Tally(0.0, 0.0, now, self.last, 0, good, bad, self.count)
         older_good, older_bad = self.older_good * kept_good, self.older_bad * kept_bad
         return Tally(good, bad, now, self.last, self.count, older_good, older_bad, self.older_count)
+
+
+def left(sums: Sums, since: int, now: int) -> tuple[float, float]:
+    """Return how much good and bad is left at round ``now`` of sums that stood at ``since``."""
+    good, bad, older_good, older_bad = sums
+    if now <= since:
+        return good + older_good, bad + older_bad
+    blocks = now // BLOCK_ROUNDS - since // BLOCK_ROUNDS
+    if blocks > 1:
+        return 0.0, 0.0
+    kept_good, kept_bad = _GOOD[now - since], _BAD[now - since]
+    if blocks == 1:
+        return good * kept_good, bad * kept_bad
+    return good * kept_good + older_good * kept_good, bad * kept_bad + older_bad * kept_bad
 
 
 def fold(findings: Iterable[Finding]) -> Tally:
