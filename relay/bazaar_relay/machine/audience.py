@@ -1,5 +1,6 @@
 """Whom a record about a task is for. The author is never in its own audience."""
 
+from bazaar_protocol.evidence_kinds import Dispute, Reveal, Silence
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
     Accept,
@@ -44,6 +45,8 @@ def _about(record: Record, task: Task) -> list[bytes]:
             return [*worker, *_named_in(record), task.poster]
         case Withdraw():
             return [task.poster, task.terms.sequencer, *worker]
+        case Dispute() | Reveal() | Silence():
+            return [*_named_in(record), *worker, task.poster]
         case _:
             return []
 
@@ -54,7 +57,9 @@ def _named_in(record: Record) -> list[bytes]:
             return [worker]
         case Accept(award=link) | Deliver(award=link):
             return [link.author]
-        case Verdict(deliver=link) | Breach(accept=link):
+        case Verdict(deliver=link) | Breach(accept=link) | Reveal(deliver=link):
+            return [link.author]
+        case Dispute(verdict=link) | Silence(breach=link):
             return [link.author]
         case Withdraw(award=link) if link is not None:
             return [link.author]

@@ -223,6 +223,7 @@ class Decider:
             later = task  # its sequencer may know what we do not
         else:
             if isinstance(record.body, Heartbeat) and not _is_due(task, later, now_ms):
+                self._state.heard.put(task.id, now_ms)
                 return "stale: this lease was renewed a moment ago"
         self._keep(record, audience, now_ms)
         if later is not task:
@@ -232,14 +233,16 @@ class Decider:
         return ACCEPTED
 
     def _testify(self, record: Record, task: Task, now_ms: int) -> None:
-        """Confirm that a lease which was just ended had run out, if its poster relies on us."""
-        if isinstance(record.body, Breach) and has_been_silent(task, record.body, now_ms):
-            assert task.award is not None
-            award = award_of(task.award)
-            if self._state.me in award.relays and record.author != self._state.me:
-                silence = Silence(task.id, link_to(record), task.epoch)
-                audience = (AgentId(award.worker), task.poster)
-                append(self._state, silence, audience, now_ms)
+        """Confirm that a lease which was just ended had run out, if we are a witness to it."""
+        if task.award is None or not isinstance(record.body, Breach):
+            return
+        award, heard_ms = award_of(task.award), self._state.heard.get(task.id)
+        if self._state.me not in award.relays:
+            return
+        if has_been_silent(task, record.body, now_ms, heard_ms=heard_ms):
+            silence = Silence(task.id, link_to(record), task.epoch)
+            audience = (AgentId(award.worker), task.poster)
+            append(self._state, silence, audience, now_ms)
 
     def _react(self, record: Record, task: Task, later: Task, now_ms: int) -> None:
         match record.body:
