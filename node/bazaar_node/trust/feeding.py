@@ -1,0 +1,90 @@
+"""What a node's own trades, its own log and its subscriptions bring, taken over as evidence.
+
+All of it is in the store already, so this is never in the way of a trade: it follows behind, by a
+cursor that moves in the transaction that keeps what it has passed.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from bazaar_node.trust import authors, records_kept
+from bazaar_node.trust.histories import Circle
+from bazaar_node.trust.keeping import News, Way, check_kept, keep
+from bazaar_protocol.errors import RemoteError
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import Bid, Post
+from bazaar_protocol.records import Record, parse
+
+BATCH: Final = 64
+_TASKS: Final = "evidence of tasks"
+_LOG: Final = "evidence of our log"
+
+
+def feed_log(way: Way, db: sqlite3.Connection) -> News:
+    """Take over the next entries of our own log."""
+    after = _cursor(db, _LOG)
+    rows = db.execute(
+        "SELECT seq, raw FROM log WHERE seq > ? ORDER BY seq LIMIT ?", (after, BATCH)
+    ).fetchall()
+    news = keep(db, [parse(raw)[0] for _, raw in rows], replace(way, circle=Circle.OURS))
+    if rows:
+        _move(db, _LOG, rows[-1][0])
+        news.count = len(rows)
+    return news
+
+
+def feed_tasks(way: Way, db: sqlite3.Connection) -> News:
+    """Take over the next records of tasks in which we had a part, and want their authors' logs."""
+    after = _cursor(db, _TASKS)
+    rows = db.execute(
+        "SELECT number, raw FROM record WHERE number > ? ORDER BY number LIMIT ?", (after, BATCH)
+    ).fetchall()
+    records = [parse(raw)[0] for _, raw in rows]
+    near: dict[Circle, set[AgentId]] = {Circle.PARTNER: set(), Circle.BIDDER: set()}
+    for record in records:
+        circle = Circle.BIDDER if isinstance(record.body, Bid | Post) else Circle.PARTNER
+        if circle is Circle.BIDDER or record.seq:
+            near[circle] |= {record.author, *records_kept.named_in(record)} - {way.ours}
+    for circle, agents in near.items():
+        authors.take_interest(db, agents, circle, way.now_ms)
+    news = keep(db, records, replace(way, circle=Circle.PARTNER))
+    if rows:
+        _move(db, _TASKS, rows[-1][0])
+        news.count = len(rows)
+    return news
+
+
+def read_witnessed(db: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    """Return what subscriptions brought and nobody has looked at."""
+    return db.execute(
+        "SELECT number, raw FROM witnessed ORDER BY number LIMIT ?", (BATCH,)
+    ).fetchall()
+
+
+def check_witnessed(raws: Iterable[bytes]) -> list[Record]:
+    """Return those that are evidence; the others are worth nothing to anybody."""
+    found: list[Record] = []
+    for raw in raws:
+        try:
+            found.append(check_kept(parse(raw)[0]))  # its signature was checked when it came
+        except RemoteError:
+            continue
+    return found
+
+
+def feed_witnessed(records: list[Record], last: int, way: Way, db: sqlite3.Connection) -> News:
+    """Take over what subscriptions brought, up to a number."""
+    news = keep(db, records, way)
+    db.execute("DELETE FROM witnessed WHERE number <= ?", (last,))
+    return news
+
+
+def _cursor(db: sqlite3.Connection, name: str) -> int:
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return 0 if row is None else int.from_bytes(row[0])
+
+
+def _move(db: sqlite3.Connection, name: str, to: int) -> None:
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, to.to_bytes(8)))
