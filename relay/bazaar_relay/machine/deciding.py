@@ -51,6 +51,9 @@ class Decider:
         if refusal is not None:
             return refusal
         if record.author == self._state.me:
+            accused = accused_by(record)  # a proof of ours, which comes back as it goes round
+            if accused is not None and record in self._state.standing(accused):
+                return DUPLICATE
             return "blocked: this relay alone writes in its own name"
         refusal = self._state.standing(record.author).refusal(record)
         if refusal:
