@@ -15,6 +15,8 @@ from bazaar_node.service import (
     Assignment,
     AuditReport,
     BidView,
+    CanaryRequest,
+    CanaryView,
     Check,
     Found,
     OfferRequest,
@@ -58,12 +60,36 @@ class Count:
                 await self._changed.wait()
 
 
+class MemoryCanaries:
+    """Canaries in memory, numbered from 1."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, CanaryView] = {}
+
+    async def all(self) -> list[CanaryView]:
+        return list(self._known.values())
+
+    async def add(self, request: CanaryRequest) -> CanaryView:
+        number = len(self._known) + 1
+        self._known[number] = CanaryView(
+            number=number, capability=request.capability,
+            input_sha256=sha256(request.input).hexdigest(), input_size=len(request.input),
+            expected_sha256=request.expected_sha256,
+        )  # fmt: skip
+        return self._known[number]
+
+    async def remove(self, number: int) -> None:
+        if self._known.pop(number, None) is None:
+            raise NotFound(f"there is no canary {number}")
+
+
 class MemoryNode:
     """A node whose poster and worker are the same agent."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.is_ready = True
+        self.canaries = MemoryCanaries()
         self.watchers = Count()
         self.takers = Count()
         self._requests: dict[str, PostRequest] = {}
@@ -137,6 +163,9 @@ class MemoryNode:
             ),
             {"delivered"},
         )
+
+    async def dispute(self, task: str, *, reason: str) -> TaskView:
+        return await self._change(task, "dispute", lambda view: view, {"rejected"}, note=reason)
 
     async def result(self, task: str) -> Path:
         name = self._name(task)

@@ -22,7 +22,7 @@ from bazaar_protocol.errors import ConfigError
 S = TypeVar("S")
 V = TypeVar("V")
 
-SECTIONS: Final = ("node", "relay")
+SECTIONS: Final = ("node", "policy", "relay")
 FILE_NAME: Final = "bazaar.toml"
 DEFAULT: Final = "default"
 

@@ -43,6 +43,8 @@ _COMMANDS: Final = (
     _Command("reject", "tasks:reject", _MARKET, "bazaar reject 3f9a -r 'two rows are missing'"),
     _Command("fetch", "tasks:fetch", _MARKET, "bazaar fetch 3f9a -o table.json"),
     _Command("work", "work:app", _MARKET, "", "Take tasks and do them yourself."),
+    _Command("dispute", "tasks:dispute", _TRUST, "bazaar dispute 3f9a -r 'both rows are there'"),
+    _Command("canary", "canary:app", _TRUST, "", "Keep answers you know, to try strangers with."),
     _Command("audit", "audit:audit", _TRUST, "bazaar audit 3f9a"),
 )
 

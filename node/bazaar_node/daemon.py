@@ -23,12 +23,15 @@ from bazaar_node.errands import Errands
 from bazaar_node.market.agent import Agent
 from bazaar_node.market.drafts import draft_offer
 from bazaar_node.market.events import Logged
+from bazaar_node.market.opinions import NoOpinions, Opinions
+from bazaar_node.market.policy import Policies
 from bazaar_node.market.turn import Pen
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.transfer import serve
 from bazaar_node.service import Status
 from bazaar_node.settings import NodeSettings
 from bazaar_node.storage.blobs import BlobStore
+from bazaar_node.storage.market_memory import load_trust
 from bazaar_node.storage.retention import forget_forever
 from bazaar_node.storage.store import NodeStore
 from bazaar_node.work.schemas import SchemaChecker
@@ -68,6 +71,7 @@ async def open_node(
     handlers: Mapping[str, Handler] | None = None,
     *,
     open_transport: OpenTransport = Libp2pTransport.open,
+    policies: Policies | None = None,
 ) -> AsyncGenerator[Desk]:
     """Run a node inside this block.
 
@@ -75,6 +79,7 @@ async def open_node(
         settings: See ``NodeSettings``.
         handlers: Python functions that do the work of offers, by capability with version.
         open_transport: Opens what carries links; a simulation's stay in memory.
+        policies: Whom to deal with, instead of what the settings say.
 
     Raises:
         LocalError: The node cannot run. When it cannot go on (its store is an old copy), the
@@ -94,11 +99,9 @@ async def open_node(
             )
             schemas = await stack.enter_async_context(SchemaChecker())
             addresses = tuple(settings.announce or transport.addresses)
-            driver = Driver(store, _builder(store, keys, settings, addresses), clock)
-            serving.driver = driver
-            office = RelayOffice(keys, transport, store, driver)
-            office.name = settings.name
-            office.recover_command = _recover_command(settings)
+            build = _builder(store, keys, settings, addresses, policies=policies)
+            serving.driver = driver = Driver(store, build, clock)
+            office = _office(keys, transport, store, driver, settings=settings)
             workshop = Workshop(driver, blobs, schemas, settings.home / "work")
             workshop.handlers.update(handlers or {})
             errands = Errands(driver, office, store, workshop)
@@ -106,9 +109,8 @@ async def open_node(
             office.check_offers(driver.agent.offers)
             await stack.enter_async_context(errands.serving())
             background = await stack.enter_async_context(_background())
-            background.start(driver.run())
-            background.start(forget_forever(store, clock))
-            background.start(office.run(settings.relays))
+            for work in (driver.run(), forget_forever(store, clock), office.run(settings.relays)):
+                background.start(work)
             metrics = count(driver, office, store)
             parts = Parts(settings, store, driver, office, errands, workshop, addresses, metrics)
             yield Desk(parts, started_ms=clock.now_ms())
@@ -144,6 +146,15 @@ async def _begin_log(
         await store.write([Logged(pen.begin(recovery_hash(recovery), clock.now_ms()))])
 
 
+def _office(
+    keys: Keypair, transport: Transport, store: NodeStore, driver: Driver, *, settings: NodeSettings
+) -> RelayOffice:
+    office = RelayOffice(keys, transport, store, driver)
+    office.name = settings.name
+    office.recover_command = _recover_command(settings)
+    return office
+
+
 def _recover_command(settings: NodeSettings) -> str:
     return f"bazaar recover --home {shlex.quote(str(settings.home))}"
 
@@ -159,8 +170,16 @@ def _recovery_key(path: Path) -> bytes:
 
 
 def _builder(
-    store: NodeStore, keys: Keypair, settings: NodeSettings, addresses: tuple[str, ...]
+    store: NodeStore,
+    keys: Keypair,
+    settings: NodeSettings,
+    addresses: tuple[str, ...],
+    *,
+    policies: Policies | None,
+    opinions: Opinions | None = None,
 ) -> Callable[[], Awaitable[Agent]]:
+    chosen = settings.policy.policies() if policies is None else policies
+
     async def build() -> Agent:
         configured = [draft_offer(offer.request()) for offer in settings.offers]
         offers = await store.offers() | {offer.capability: offer for offer in configured}
@@ -173,6 +192,7 @@ def _builder(
             offers=offers,
             slots=settings.slots,
             price_min=settings.price_min,
+            trust=await load_trust(store, chosen, opinions or NoOpinions()),
         )
         agent.addresses = addresses
         peers = (Address.parse(relay).peer for relay in settings.relays)

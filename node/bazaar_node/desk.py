@@ -13,12 +13,13 @@ from weakref import WeakValueDictionary
 from bazaar_host.metrics import Metrics
 from bazaar_node import views
 from bazaar_node.audit import FetchLog, audit_agent, audit_task
+from bazaar_node.canary_desk import CanaryDesk
 from bazaar_node.driver import Driver
 from bazaar_node.errands import Errands
 from bazaar_node.market.drafts import draft_offer, draft_post
-from bazaar_node.market.events import Asked, Cancelled, Judged, WorkProgressed
+from bazaar_node.market.events import Asked, Cancelled, Contested, Judged, WorkProgressed
 from bazaar_node.market.ledger import Entry, Role
-from bazaar_node.network.relay_client import RelayClient
+from bazaar_node.market.probes import CANARY_BYTES
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.searching import search
 from bazaar_node.service import (
@@ -28,7 +29,6 @@ from bazaar_node.service import (
     OfferRequest,
     OfferView,
     PostRequest,
-    RelayView,
     Status,
     TaskDetail,
     TaskView,
@@ -77,6 +77,7 @@ class Desk:
         self._workshop = parts.workshop
         self._addresses = parts.addresses
         self._started_ms = started_ms
+        self.canaries = CanaryDesk(parts.store, parts.driver)
         # A lock lives as long as somebody posts under its key.
         self._posting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -90,7 +91,7 @@ class Desk:
         counts = await self._store.counts()
         head = await self._store.head()
         me = self._office.keys.agent
-        relays = tuple(_relay_view(client) for client in self._office.clients.values())
+        relays = tuple(views.relay_view(client) for client in self._office.clients.values())
         acknowledged = (client.mark.acknowledged for client in self._office.clients.values())
         return Status(
             agent=to_did(me),
@@ -133,6 +134,7 @@ class Desk:
             relay=relay,
             addresses=self._addresses,
             nonce=secrets.token_hex(_NONCE_BYTES),
+            canary=secrets.token_bytes(CANARY_BYTES),
         )
         if body.output_schema:
             await self._workshop.schemas.check_schema(body.output_schema)
@@ -181,6 +183,13 @@ class Desk:
         await self._driver.ask(Judged(id_, deliver.id, accepted, reason))
         self._errands.awaiting_approval.discard(id_)
         return await self._view(await self._entry(id_))
+
+    async def dispute(self, task: str, *, reason: str) -> TaskView:
+        """Contradict the rejection of a result of ours."""
+        entry = await self._entry(await self._find(task))
+        await self._be_ready()
+        await self._driver.ask(Contested(entry.task, reason))
+        return await self._view(entry)
 
     async def result(self, task: str) -> Path:
         """Return the file with the task's result, fetching it first if need be."""
@@ -275,7 +284,7 @@ class Desk:
         """Hand in the result of an assignment."""
         entry = await self._entry(await self._find(task))
         held = entry.task
-        await self._workshop.schemas.validate(held.terms.output_schema, data)
+        await self._workshop.check_result(held.terms, data)
         done = await self._workshop.hand_in(held.id, held.epoch, data, media_type)
         await self._driver.ask(done)
         self._workshop.finish(held.id)
@@ -369,17 +378,6 @@ class Desk:
             return await self._store.log(first, last - first + 1)
 
         return {"our own store": fetch_log}
-
-
-def _relay_view(client: RelayClient) -> RelayView:
-    return RelayView(
-        address=client.address,
-        agent=None if client.agent is None else to_did(client.agent),
-        is_connected=client.is_ready,
-        is_caught_up=client.is_caught_up,
-        cursor=client.mark.cursor,
-        trouble="" if client.is_ready else client.trouble or client.session.last_failure,
-    )
 
 
 def _agent(text: str) -> AgentId:

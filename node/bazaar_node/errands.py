@@ -25,6 +25,7 @@ from bazaar_node.market.events import (
     Judge,
     Judged,
     KeepData,
+    LearnPost,
     Learnt,
     LearnTask,
     LoadChanged,
@@ -130,10 +131,8 @@ class Errands:
         match action:
             case ClaimTask(task, sequencer):
                 self._run(("claim", task), self._claim(task, sequencer))
-            case LearnTask(task, award):
-                # Anyone can name us in awards of tasks that nobody knows.
-                if self._count("learn") < limits.TASKS_LEARNT_AT_ONCE_MAX:
-                    self._run(("learn", task), self._learn(task, award))
+            case LearnTask() | LearnPost():
+                self._begin_learning(action)
             case FetchInput(task, epoch, post):
                 # A key of its own: the work begins while this errand still waits for its answer.
                 self._run(("fetch", task, epoch), self._fetch_input(task, epoch, post))
@@ -147,6 +146,17 @@ class Errands:
                 self._run(("input", task, worker), self._send_input(task, worker, digest))
             case _:
                 raise AssertionError(f"nobody carries out {action}")
+
+    def _begin_learning(self, action: LearnTask | LearnPost) -> None:
+        # Anyone can name us in awards of tasks that nobody knows, and invite us to some.
+        what = "learn" if isinstance(action, LearnTask) else "invited"
+        if self._count(what) >= limits.TASKS_LEARNT_AT_ONCE_MAX:
+            return
+        match action:
+            case LearnTask(task, award):
+                self._run((what, task), self._learn(task, award))
+            case LearnPost(task, poster):
+                self._run((what, task), self._learn_post(task, poster))
 
     def _count(self, what: str) -> int:
         return sum(isinstance(key, tuple) and key[0] == what for key in self._running)
@@ -217,6 +227,17 @@ class Errands:
             for record in records:
                 if record.id == task:
                     await self._tell(Learnt(record, award))
+                    return
+
+    async def _learn_post(self, task: RecordId, poster: AgentId) -> None:
+        for client in self._office.connected():
+            try:
+                records = [unseal(raw) for raw in await client.session.task(task)]
+            except RemoteError:  # then another relay may know it
+                continue
+            for record in records:
+                if record.id == task and record.author == poster:
+                    await self._tell(Arrived(record))  # as though a relay had offered it to us
                     return
 
     async def _fetch_input(self, task: RecordId, epoch: int, post: Record) -> None:

@@ -9,6 +9,8 @@ import msgspec
 from bazaar_host import key_files
 from bazaar_host.addresses import Address
 from bazaar_host.settings import FILE_NAME, render_toml
+from bazaar_node import policy_settings
+from bazaar_node.policy_settings import PolicySettings
 from bazaar_node.settings import SECTION, FileSettings, NodeSettings
 from bazaar_protocol import identity
 from bazaar_protocol.errors import ConfigError
@@ -86,4 +88,5 @@ def _settings_text(name: str, relays: Sequence[str]) -> str:
         if value:
             shown = msgspec.json.encode(value).decode()
             text = text.replace(f"\n# {field} = ", f"\n{field} = {shown}  # default: ", 1)
-    return _HEADER + text + _OFFERS
+    policy = render_toml(PolicySettings, policy_settings.SECTION)
+    return f"{_HEADER}{text}\n# Whom the node deals with.\n{policy}{_OFFERS}"

@@ -20,9 +20,10 @@ from pathlib import Path
 from bazaar_host.logs import set_up
 from bazaar_host.settings import Seconds
 from bazaar_host.signals import stop_on_signals
-from bazaar_node import homes, settings
+from bazaar_node import homes, policy_settings, settings
 from bazaar_node.daemon import open_node
 from bazaar_node.desk import Desk
+from bazaar_node.market.policy import Policies
 from bazaar_node.service import OfferRequest, PostRequest, TaskDetail
 from bazaar_node.settings import NodeSettings, OfferSettings
 from bazaar_node.work.workshop import Handler, Task
@@ -39,18 +40,21 @@ class Node:
         name: A petname to show.
         slots: How many tasks to do at once.
         passphrase_file: Where the passphrase of a locked key is.
+        policies: Whom to deal with, instead of what ``[policy]`` in the home's settings says.
 
     """
 
     def __init__(
         self, home: str | Path, *, relays: Sequence[str] = (), name: str | None = None,
         slots: int | None = None, passphrase_file: Path | None = None,
+        policies: Policies | None = None,
     ) -> None:  # fmt: skip
         self.home = Path(home).expanduser()
         self._relays = list(relays)
         self._name = name
         self._slots = slots
         self._passphrase_file = passphrase_file
+        self._policies = policies
         self._offers: list[OfferSettings] = []
         self._handlers: dict[str, Handler] = {}
 
@@ -109,7 +113,7 @@ class Node:
         """
         if not homes.exists(self.home):
             homes.create(self.home, name=self._name or "", relays=self._relays, passphrase=None)
-        async with open_node(self._settings(), self._handlers) as desk:
+        async with open_node(self._settings(), self._handlers, policies=self._policies) as desk:
             yield OpenNode(desk)
 
     def run(self) -> None:
@@ -135,7 +139,12 @@ class Node:
             "slots": self._slots,
         }
         loaded = settings.load(self.home, flags=flags).values
-        values = settings.at_home(loaded, self.home, passphrase_file=self._passphrase_file)
+        values = settings.at_home(
+            loaded,
+            self.home,
+            passphrase_file=self._passphrase_file,
+            policy=policy_settings.load(self.home).values,
+        )
         return settings.with_offers(values, self._offers)
 
 

@@ -251,6 +251,41 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """When the result is due."""
 
 
+class CanaryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input whose one right result is known, to try strangers with."""
+
+    capability: str
+    input: bytes = b""
+    media_type: str = "application/json"
+    expected_sha256: str
+
+
+class CanaryView(msgspec.Struct, frozen=True, kw_only=True):
+    """A canary that this node keeps."""
+
+    number: int
+    capability: str
+    input_sha256: str
+    input_size: int
+    expected_sha256: str
+
+
+class Canaries(Protocol):
+    """The canaries of a node. Every method may raise a ``LocalError``; nothing was changed then."""
+
+    async def all(self) -> list[CanaryView]:
+        """Return the canaries, oldest first."""
+        ...
+
+    async def add(self, request: CanaryRequest) -> CanaryView:
+        """Keep an input with the hash of its one right result; it replaces one of that input."""
+        ...
+
+    async def remove(self, number: int) -> None:
+        """Forget a canary."""
+        ...
+
+
 class NodeService(Protocol):
     """Everything that a node can be asked.
 
@@ -258,6 +293,11 @@ class NodeService(Protocol):
     ``LocalError`` (``NotFound``, ``ConfigError``, ``StorageError`` …) or a ``RemoteError``
     (``Refused``, ``IllegalTransition``, ``StaleEpoch`` …); nothing was changed then.
     """
+
+    @property
+    def canaries(self) -> Canaries:
+        """Answers that it knows, to try strangers with."""
+        ...
 
     async def status(self) -> Status:
         """Return how the node is."""
@@ -285,6 +325,10 @@ class NodeService(Protocol):
 
     async def decide(self, task: str, *, accepted: bool, reason: str) -> TaskView:
         """Give the verdict that a task waits for."""
+        ...
+
+    async def dispute(self, task: str, *, reason: str) -> TaskView:
+        """Contradict the rejection of a result of ours, in our own log, for everybody to read."""
         ...
 
     async def result(self, task: str) -> Path:

@@ -20,6 +20,7 @@ from bazaar_host import key_files, settings as host_settings
 from bazaar_host.key_files import Passphrase
 from bazaar_host.settings import Loaded, Seconds, setting
 from bazaar_node.api import api_socket
+from bazaar_node.policy_settings import PolicySettings
 from bazaar_node.service import OfferRequest
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
@@ -108,6 +109,8 @@ class NodeSettings(FileSettings):
     """The folder that holds all the node has: its keys, its database, its blobs, its socket."""
     passphrase_file: Path | None = None
     """Where the passphrase of a locked key is; asked for on the terminal if it is nowhere."""
+    policy: PolicySettings = dataclasses.field(default_factory=PolicySettings)
+    """Whom the node deals with."""
 
     def passphrase(self) -> Passphrase:
         """Return where the passphrase of the key comes from, if it needs one."""
@@ -169,10 +172,21 @@ def load(
     return loaded
 
 
-def at_home(values: FileSettings, home: Path, *, passphrase_file: Path | None) -> NodeSettings:
+def at_home(
+    values: FileSettings,
+    home: Path,
+    *,
+    passphrase_file: Path | None,
+    policy: PolicySettings | None = None,
+) -> NodeSettings:
     """Return the settings ``values`` for the node in ``home``."""
     fields = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
-    return NodeSettings(**fields, home=home, passphrase_file=passphrase_file)
+    return NodeSettings(
+        **fields,
+        home=home,
+        passphrase_file=passphrase_file,
+        policy=PolicySettings() if policy is None else policy,
+    )
 
 
 def with_offers(values: AnySettings, offers: Sequence[OfferSettings]) -> AnySettings:

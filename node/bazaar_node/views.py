@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bazaar_node.market.events import Offer
 from bazaar_node.market.ledger import Entry
-from bazaar_node.service import BidView, Found, OfferView, TaskEvent, TaskView
+from bazaar_node.network.relay_client import RelayClient
+from bazaar_node.service import BidView, Found, OfferView, RelayView, TaskEvent, TaskView
 from bazaar_node.storage.history import Row
 from bazaar_protocol.identity import AgentId, to_did
 from bazaar_protocol.kinds import (
@@ -67,6 +68,18 @@ def bid_views(rows: Sequence[Row], opened: Mapping[RecordId, BidTerms]) -> tuple
 def event_views(rows: Sequence[Row]) -> tuple[TaskEvent, ...]:
     """Show what happened to a task."""
     return tuple(_event(row) for row in rows)
+
+
+def relay_view(client: RelayClient) -> RelayView:
+    """Show a relay that we use."""
+    return RelayView(
+        address=client.address,
+        agent=None if client.agent is None else to_did(client.agent),
+        is_connected=client.is_ready,
+        is_caught_up=client.is_caught_up,
+        cursor=client.mark.cursor,
+        trouble="" if client.is_ready else client.trouble or client.session.last_failure,
+    )
 
 
 def offer_view(offer: Offer) -> OfferView:

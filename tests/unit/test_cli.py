@@ -30,7 +30,12 @@ from bazaar_node.__main__ import run
 from bazaar_node.command_line import make_app
 from bazaar_node.service import OfferRequest, PostRequest
 
-GROUPS = {"key": ("show", "backup"), "config": ("show",), "work": ("next", "heartbeat", "deliver")}
+GROUPS = {
+    "key": ("show", "backup"),
+    "config": ("show",),
+    "work": ("next", "heartbeat", "deliver"),
+    "canary": ("add", "list", "remove"),
+}
 ELSEWHERE = {"relay", "demo"}
 OURS = sorted(name for name in make_app() if not name.startswith("-") and name not in ELSEWHERE)
 EVERY = [(name,) for name in OURS] + [

@@ -14,6 +14,7 @@ from bazaar_host import metrics
 from bazaar_node.api import api_errors
 from bazaar_node.api.api_guard import Bodies
 from bazaar_node.service import (
+    CanaryRequest,
     NodeService,
     OfferRequest,
     PostRequest,
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a request to cancel."""
+    """Body of a request to cancel, or to dispute."""
 
     reason: str = ""
 
@@ -55,6 +56,7 @@ class NextTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _POST: Final = msgspec.json.Decoder(PostRequest)
 _OFFER: Final = msgspec.json.Decoder(OfferRequest)
+_CANARY: Final = msgspec.json.Decoder(CanaryRequest)
 _REASON: Final = msgspec.json.Decoder(Reason)
 _DECISION: Final = msgspec.json.Decoder(Decision)
 _PROGRESS: Final = msgspec.json.Decoder(Progress)
@@ -97,12 +99,16 @@ class Routes:
             _route("GET", f"{task}/watch", self._watch),
             _route("POST", f"{task}/cancel", self._cancel),
             _route("POST", f"{task}/decide", self._decide),
+            _route("POST", f"{task}/dispute", self._dispute),
             _route("GET", f"{task}/result", self._result),
             _route("PUT", f"{task}/result", self._deliver),
             _route("POST", f"{task}/heartbeat", self._heartbeat),
             _route("GET", "/v1/offers", self._offers),
             _route("POST", "/v1/offers", self._offer),
             _route("DELETE", "/v1/offers/{capability}", self._retract),
+            _route("GET", "/v1/canaries", self._canaries),
+            _route("POST", "/v1/canaries", self._add_canary),
+            _route("DELETE", "/v1/canaries/{number:int}", self._remove_canary),
             _route("GET", "/v1/find", self._find),
             _route("GET", "/v1/audit/{target}", self._audit),
             _route("POST", "/v1/work/next", self._next_task),
@@ -160,6 +166,11 @@ class Routes:
             await self._service.decide(task, accepted=body.accepted, reason=body.reason)
         )
 
+    async def _dispute(self, request: Request) -> Response:
+        body = await self._parsed(request, _REASON)
+        task = request.path_params["task"]
+        return json_response(await self._service.dispute(task, reason=body.reason))
+
     async def _result(self, request: Request) -> Response:
         path = await self._service.result(request.path_params["task"])
         # A stranger made it: nothing may be led to run or to render it.
@@ -186,6 +197,17 @@ class Routes:
 
     async def _retract(self, request: Request) -> Response:
         await self._service.retract(request.path_params["capability"])
+        return Response(status_code=204)
+
+    async def _canaries(self, _request: Request) -> Response:
+        return json_response({"canaries": await self._service.canaries.all()})
+
+    async def _add_canary(self, request: Request) -> Response:
+        wanted = await self._parsed(request, _CANARY)
+        return json_response(await self._service.canaries.add(wanted), 201)
+
+    async def _remove_canary(self, request: Request) -> Response:
+        await self._service.canaries.remove(request.path_params["number"])
         return Response(status_code=204)
 
     async def _find(self, request: Request) -> Response:

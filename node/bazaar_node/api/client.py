@@ -19,6 +19,8 @@ from bazaar_node.api import api_errors, api_socket
 from bazaar_node.service import (
     Assignment,
     AuditReport,
+    CanaryRequest,
+    CanaryView,
     Found,
     OfferRequest,
     OfferView,
@@ -51,6 +53,10 @@ class _Tasks(msgspec.Struct):
 
 class _Offers(msgspec.Struct):
     offers: list[OfferView]
+
+
+class _Canaries(msgspec.Struct):
+    canaries: list[CanaryView]
 
 
 class _Finds(msgspec.Struct):
@@ -112,6 +118,10 @@ class Client:
         body = {"accepted": accepted, "reason": reason}
         return self._ask("POST", f"{_task(task)}/decide", TaskView, body)
 
+    def dispute(self, task: str, *, reason: str) -> TaskView:
+        """Contradict the rejection of a result of ours."""
+        return self._ask("POST", f"{_task(task)}/dispute", TaskView, {"reason": reason})
+
     def fetch(self, task: str, to: BinaryIO) -> int:
         """Write the result of a task to ``to``; return its size."""
         size = 0
@@ -132,6 +142,18 @@ class Client:
     def retract(self, capability: str) -> None:
         """Stop offering a capability."""
         self._tell("DELETE", f"/v1/offers/{quote(capability, safe='')}")
+
+    def canaries(self) -> list[CanaryView]:
+        """Return the answers that the node knows, to try strangers with."""
+        return self._ask("GET", "/v1/canaries", _Canaries).canaries
+
+    def add_canary(self, request: CanaryRequest) -> CanaryView:
+        """Keep an input with the hash of its one right result."""
+        return self._ask("POST", "/v1/canaries", CanaryView, request)
+
+    def remove_canary(self, number: int) -> None:
+        """Forget a canary."""
+        self._tell("DELETE", f"/v1/canaries/{number}")
 
     def find(self, *, capability: str = "", words: str = "", limit: int = 100) -> list[Found]:
         """Ask the relays who offers what."""

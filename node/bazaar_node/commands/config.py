@@ -1,12 +1,13 @@
 """``bazaar config``: what is set, and where."""
 
 import dataclasses
+from typing import Any
 
 import msgspec
 from cyclopts import App
 
-from bazaar_host.settings import DEFAULT, Seconds
-from bazaar_node import outcomes, settings
+from bazaar_host.settings import DEFAULT, Loaded, Seconds
+from bazaar_node import outcomes, policy_settings, settings
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 
@@ -20,14 +21,9 @@ app = App(
 @app.command(help_epilogue="Example: bazaar config show --json")
 def show(*, common: Common = NO_OPTIONS) -> int:
     """Show every setting of the node, and whether a file, the environment or nobody said it."""
-    loaded = settings.load(common.folder, flags={})
     found = [
-        {
-            "name": field.name,
-            "value": msgspec.to_builtins(getattr(loaded.values, field.name), enc_hook=_duration),
-            "source": loaded.sources[field.name],
-        }
-        for field in dataclasses.fields(loaded.values)
+        *_shown(settings.load(common.folder, flags={})),
+        *_shown(policy_settings.load(common.folder), f"{policy_settings.SECTION}."),
     ]
     if common.json:
         output.emit({"home": str(common.folder), "settings": found})
@@ -40,6 +36,17 @@ def show(*, common: Common = NO_OPTIONS) -> int:
     if all(one["source"] == DEFAULT for one in found):
         output.suggest("bazaar init")
     return outcomes.OK
+
+
+def _shown(loaded: Loaded[Any], prefix: str = "") -> list[dict[str, object]]:
+    return [
+        {
+            "name": prefix + field.name,
+            "value": msgspec.to_builtins(getattr(loaded.values, field.name), enc_hook=_duration),
+            "source": loaded.sources[field.name],
+        }
+        for field in dataclasses.fields(loaded.values)
+    ]
 
 
 def _duration(value: object) -> str:

@@ -103,6 +103,22 @@ def reject(
     return outcomes.OK
 
 
+def dispute(
+    task_id: TaskId,
+    /,
+    *,
+    reason: Annotated[str, Parameter(name=["--reason", "-r"], help="Why: everybody reads it.")],
+    common: Common = NO_OPTIONS,
+) -> int:
+    """Contradict the rejection of a result of yours, in your log.
+
+    A rejection that is left alone counts in full against you; one that is disputed counts less,
+    and against its poster as well. What can be proved, the node disputes by itself.
+    """
+    _report(common, common.client().dispute(task_id, reason=reason))
+    return outcomes.OK
+
+
 def fetch(
     task_id: TaskId,
     /,

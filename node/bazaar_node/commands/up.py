@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from bazaar_node import homes, outcomes, settings
+from bazaar_node import homes, outcomes, policy_settings, settings
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.init import PassphraseFile, report
@@ -62,7 +62,8 @@ def up(
     if not values.relays:
         output.say("No relay is configured, so this node can reach nobody.")
         output.suggest("bazaar relay up  (elsewhere), then bazaar up --relay ADDR")
-    _run(settings.at_home(values, home, passphrase_file=passphrase_file))
+    policy = policy_settings.load(home).values
+    _run(settings.at_home(values, home, passphrase_file=passphrase_file, policy=policy))
     return outcomes.OK
 
 

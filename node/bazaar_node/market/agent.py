@@ -18,10 +18,12 @@ from bazaar_node.market.events import (
     Asked,
     Cancelled,
     ClaimRefused,
+    Contested,
     InputFound,
     InputReady,
     Judged,
     KeepData,
+    LearnPost,
     Learnt,
     LetterArrived,
     Offer,
@@ -33,19 +35,24 @@ from bazaar_node.market.events import (
     WorkFailed,
     WorkProgressed,
 )
+from bazaar_node.market.grievances import dispute
+from bazaar_node.market.invitations import Doorman
 from bazaar_node.market.ledger import Entry, Ledger
-from bazaar_node.market.poster import Poster, Standing
+from bazaar_node.market.opinions import About
+from bazaar_node.market.poster import Poster
+from bazaar_node.market.shop import Shop
+from bazaar_node.market.trust import Trust
 from bazaar_node.market.turn import Pen, Turn
+from bazaar_node.market.valuation import Valuation
 from bazaar_node.market.worker import Worker
 from bazaar_protocol import limits
-from bazaar_protocol.errors import BazaarError, NotFound, StaleEpoch
+from bazaar_protocol.errors import BazaarError, IllegalTransition, NotFound, StaleEpoch
+from bazaar_protocol.evidence_kinds import Dispute, Reveal, Silence
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Accept, Advert, Award, BidTerms, Capability, Post
-from bazaar_protocol.letters import Renewed, TaskInput, TaskResult
+from bazaar_protocol.letters import Invitation, Renewed, TaskInput, TaskResult
 from bazaar_protocol.records import Record, RecordId
-
-NEUTRAL_STANDING: Final = 5_000
-"""What we hold of an agent of whom we know nothing, in basis points."""
+from bazaar_protocol.task import Task
 
 SEEN_MAX: Final = 16_384
 """How many records are remembered by id, since several relays hand us the same ones."""
@@ -64,7 +71,7 @@ class Agent:
         offers: Mapping[str, Offer] | None = None,
         slots: int = 1,
         price_min: int = 0,
-        standing: Standing = lambda _: NEUTRAL_STANDING,
+        trust: Trust | None = None,
     ) -> None:
         self.pen = pen
         self.offers: dict[str, Offer] = dict(offers or {})
@@ -72,10 +79,14 @@ class Agent:
         self.is_spoiled = False
         """Whether an error came after something was decided: what is in memory is ahead of what
         is durable then, and the machine has to be built again from the store."""
+        self.trust = Trust() if trust is None else trust
+        """What it goes by when it chooses whom to deal with."""
         self._ledger = Ledger(entries, past)
         self._ledger.opened.update(opened or {})
-        self._poster = Poster(self._ledger, standing)
-        self._worker = Worker(self._ledger, self.offers, slots, price_min)
+        valuation = Valuation(self.trust, self._ledger.exposure)
+        self._poster = Poster(self._ledger, valuation, self.trust)
+        self._worker = Worker(self._ledger, Shop(self.offers, price_min, valuation), slots)
+        self._doorman = Doorman()
         self._seen: OrderedDict[RecordId, None] = OrderedDict()
 
     @property
@@ -154,6 +165,8 @@ class Agent:
                 self._worker.resume(turn)
             case Asked() | ResultArrived() | Judged() | InputFound() | Cancelled():
                 self._post(turn, event)
+            case Contested(task, reason):
+                self._contest(turn, task, reason)
             case InputReady() | WorkProgressed() | WorkDone() | WorkFailed() | Learnt():
                 self._work(turn, event)
             case ClaimRefused():
@@ -226,7 +239,10 @@ class Agent:
             return
         task = getattr(record.body, "task", None)
         entry = self._ledger.get(task) if task is not None else None
-        if entry is not None and entry.role == "poster":
+        if isinstance(record.body, Dispute | Reveal | Silence):
+            if entry is not None:
+                self._hear_evidence(turn, entry, record)
+        elif entry is not None and entry.role == "poster":
             self._poster.take(turn, entry, record)
         elif entry is not None:
             self._worker.take(turn, entry, record)
@@ -249,6 +265,8 @@ class Agent:
                 entry = self._ledger.get(RecordId(task))
                 if entry is not None and _is_input(entry, sender, data):
                     turn.act(KeepData(RecordId(task), data))
+            case Invitation(task):
+                self._be_invited(turn, sender, RecordId(task))
             case TaskResult(task, epoch, data):
                 entry = self._ledger.get(RecordId(task))
                 if entry is not None and _may_be_result(entry, sender, epoch):
@@ -295,6 +313,31 @@ class Agent:
                 self._worker.fail(turn, event)
             case Learnt():
                 self._worker.take_learnt(turn, event)
+
+    def _hear_evidence(self, turn: Turn, entry: Entry, record: Record) -> None:
+        """Take note of what is said of a task beside its fold, which it does not change."""
+        match record.body:
+            case Dispute(reason=reason) if record.author == entry.task.worker:
+                turn.note(entry.task.id, "dispute", reason, agent=record.author, record=record.id)
+            case Reveal() if (record.author, entry.role) == (entry.task.poster, "worker"):
+                self._worker.hear_reveal(turn, entry, record)
+            case _:
+                return
+
+    def _be_invited(self, turn: Turn, poster: AgentId, task: RecordId) -> None:
+        if self._ledger.get(task) is not None or self._ledger.is_past(task):
+            return
+        standing = self.trust.opinions.standing(About(poster, "poster"))
+        if self._doorman.admits(poster, turn.now_ms, is_known=standing.is_known):
+            turn.act(LearnPost(task, poster))
+
+    def _contest(self, turn: Turn, task: Task, reason: str) -> None:
+        entry = self._ledger.get(task.id)
+        if entry is not None and entry.is_disputed:
+            raise IllegalTransition(task.state, "dispute", "it is disputed already")
+        dispute(turn, task, reason)
+        if entry is not None:
+            entry.is_disputed = True
 
     def _cancel(self, turn: Turn, event: Cancelled, task: RecordId, reason: str) -> None:
         entry = self._ledger.get(task)

@@ -18,10 +18,12 @@ def draft_post(
     relay: AgentId | None,
     addresses: tuple[str, ...],
     nonce: str,
+    canary: bytes = b"",
 ) -> Post:
     """Return the post that ``request`` asks for.
 
-    ``nonce`` tells apart two posts that ask for the same thing in the same millisecond.
+    ``nonce`` tells apart two posts that ask for the same thing in the same millisecond. ``canary``
+    is random: a commitment to nothing, so that nobody can tell a probe by having one.
 
     Raises:
         ConfigError: The request contradicts itself.
@@ -52,7 +54,7 @@ def draft_post(
         worker=None if request.worker is None else parse_agent(request.worker),
         bidders_max=request.bidders_max,
         sealed=request.sealed and mode == "auction",
-        canary=b"",
+        canary=canary,
         tags=tuple(to_normal(tag, limits.NAME_CHARS_MAX) for tag in request.tags),
         idempotency_key=to_normal(request.idempotency_key or nonce, limits.NAME_CHARS_MAX),
         addresses=addresses[: limits.ADDRESSES_MAX],

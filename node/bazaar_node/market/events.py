@@ -7,10 +7,13 @@ actions to carry out after that. The daemon and the simulator interpret the same
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from bazaar_node.market.experience import Outcome
+from bazaar_node.market.probes import Probe
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import BidTerms, Post
 from bazaar_protocol.letters import Letter
 from bazaar_protocol.records import Record, RecordId
+from bazaar_protocol.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,14 @@ class ClaimRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Contested:
+    """The owner contradicts the verdict on a result of ours."""
+
+    task: Task
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedByRelay:
     """A relay did not take a record of ours that was about a task."""
 
@@ -178,7 +189,7 @@ class RefusedByRelay:
 AgentEvent: TypeAlias = (
     Asked | Arrived | LetterArrived | Ticked | Resumed | InputReady | WorkProgressed | WorkDone
     | WorkFailed | ResultArrived | Judged | Learnt | InputFound | Cancelled | RefusedByRelay
-    | ClaimRefused
+    | ClaimRefused | Contested
 )  # fmt: skip
 
 
@@ -244,7 +255,21 @@ class Outgoing:
     to: AgentId | None
 
 
-Change: TypeAlias = Logged | Began | Observed | Noted | Opened | Outgoing
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """An attempt at a task of ours came to its end, good or bad."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A task of ours is a probe."""
+
+    probe: Probe
+
+
+Change: TypeAlias = Logged | Began | Observed | Noted | Opened | Outgoing | Concluded | Probed
 
 
 # Actions: carried out after the changes are durable; losing one is mended by ``Resumed``.
@@ -264,6 +289,14 @@ class LearnTask:
 
     task: RecordId
     award: Record
+
+
+@dataclass(frozen=True, slots=True)
+class LearnPost:
+    """Somebody invites us to bid for a task of theirs: fetch its post."""
+
+    task: RecordId
+    poster: AgentId
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +373,6 @@ class TaskChanged:
 
 
 Action: TypeAlias = (
-    ClaimTask | LearnTask | FetchInput | StartWork | StopWork | FetchResult | KeepData | Judge
-    | SendInput | LoadChanged | TaskChanged
+    ClaimTask | LearnTask | LearnPost | FetchInput | StartWork | StopWork | FetchResult | KeepData
+    | Judge | SendInput | LoadChanged | TaskChanged
 )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bazaar_node.market.events import Began, Observed, Opened, TaskChanged
+from bazaar_node.market.exposure import Exposure
 from bazaar_node.market.turn import Turn
 from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError, IllegalTransition, StaleEpoch
@@ -31,6 +32,12 @@ class Entry:
     """How many records about it were refused and noted."""
     results: int = 0
     """How many letters with a result were kept."""
+    took_ms: int | None = None
+    """How long the worker had it until it delivered, by our clock, if we were there."""
+    is_disputed: bool = False
+    """Whether we have contradicted the verdict."""
+    held_back: str = ""
+    """Why we award it to nobody, as last told to the owner."""
 
 
 class Ledger:
@@ -53,6 +60,8 @@ class Ledger:
         self._due: dict[RecordId, int] = {}
         self.opened: dict[RecordId, BidTerms] = {}
         """Terms of sealed bids that we have opened."""
+        self.exposure = Exposure()
+        """What others hold of ours."""
         self._timers: list[tuple[int, RecordId]] = []
         for entry in entries:
             self._file(entry)
@@ -95,6 +104,11 @@ class Ledger:
         # One that is due earlier will do: it is scheduled anew after the look.
         if moment is not None and moment < self._due.get(entry.task.id, moment + 1):
             self._push(entry.task.id, moment)
+
+    def look_again(self, entry: Entry, at_ms: int) -> None:
+        """Have the task looked at then, if not before."""
+        if at_ms < self._due.get(entry.task.id, at_ms + 1):
+            self._push(entry.task.id, at_ms)
 
     def refuse(self, turn: Turn, entry: Entry, record: Record, error: BazaarError) -> None:
         """Note for the owner that a record was refused; anyone can send any number of them."""
@@ -158,6 +172,7 @@ class Ledger:
 
     def _file(self, entry: Entry) -> None:
         task = entry.task
+        self.exposure.note(task, entry.role)
         self._worked.pop(task.id, None)
         if task.state in TERMINAL:
             self._set_aside(entry)
@@ -172,6 +187,7 @@ class Ledger:
 
     def _set_aside(self, entry: Entry) -> None:
         id_ = entry.task.id
+        self.exposure.forget(id_)
         self._live.pop(id_, None)
         self._due.pop(id_, None)
         self._finished[id_] = entry

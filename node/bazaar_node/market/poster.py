@@ -1,7 +1,8 @@
 """The side of an agent that wants work done: it posts, awards, watches leases, and judges."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
+from bazaar_node.market.concluding import conclude, note_delivery
 from bazaar_node.market.events import (
     Cancelled,
     FetchResult,
@@ -12,16 +13,20 @@ from bazaar_node.market.events import (
     SendInput,
     TaskChanged,
 )
+from bazaar_node.market.invitations import guests
 from bazaar_node.market.ledger import Entry, Ledger
+from bazaar_node.market.probing import Prober
 from bazaar_node.market.sealed_bids import open_bid
+from bazaar_node.market.trust import Trust
 from bazaar_node.market.turn import Turn
+from bazaar_node.market.valuation import NobodyYet, OpenBid, Valuation
 from bazaar_protocol import award, limits
-from bazaar_protocol.award import Offer
 from bazaar_protocol.errors import (
     BadSignature,
     IllegalTransition,
     MalformedRecord,
     NotFound,
+    Refused,
     StaleEpoch,
 )
 from bazaar_protocol.identity import AgentId
@@ -37,21 +42,30 @@ from bazaar_protocol.kinds import (
     Verdict,
     Withdraw,
 )
-from bazaar_protocol.letters import Renewed
+from bazaar_protocol.letters import Invitation, Renewed
 from bazaar_protocol.normal_form import to_normal
 from bazaar_protocol.records import Record, RecordId
-from bazaar_protocol.task import AwardDue, BreachDue, SeenBid, State, Task, due, link_to, step
-
-Standing = Callable[[AgentId], int]
-"""What we hold of an agent, in basis points."""
+from bazaar_protocol.task import (
+    AwardDue,
+    BreachDue,
+    SeenBid,
+    State,
+    Task,
+    award_of,
+    due,
+    link_to,
+    step,
+)
 
 
 class Poster:
     """Drives the tasks that this agent posted."""
 
-    def __init__(self, ledger: Ledger, standing: Standing) -> None:
+    def __init__(self, ledger: Ledger, valuation: Valuation, trust: Trust) -> None:
         self._ledger = ledger
-        self._standing = standing
+        self._valuation = valuation
+        self._trust = trust
+        self._prober = Prober(ledger, valuation, trust)
         self.hears_others = True
         self.relays: tuple[AgentId, ...] = ()
         """The relays by which we can be reached, for the awards that say so."""
@@ -61,11 +75,19 @@ class Poster:
 
         Raises:
             MalformedRecord: The post contradicts itself.
+            Refused: It is for a worker whom the owner's policy refuses.
 
         """
         award.check_post(body, turn.pen.agent)
+        if body.worker is not None:
+            objection = self._valuation.objection_to_worker(AgentId(body.worker), body)
+            if objection is not None:
+                raise Refused("policy", objection.why)
         record = turn.say(body)
         entry = self._ledger.begin(turn, record, "poster", command)
+        if body.mode == "auction":
+            for guest in guests(self._trust.opinions, body.capability, turn.pen.entropy):
+                turn.mail(guest, Invitation(record.id))
         self.advance(turn, entry)
         return entry
 
@@ -86,7 +108,13 @@ class Poster:
             case Accept() if changed:
                 self._send_input(turn, entry)
             case Deliver() if changed:
-                turn.act(FetchResult(before.id, record))
+                note_delivery(entry, before, turn.now_ms)
+                self._receive(turn, entry, record)
+                self._try_a_stranger(turn, entry)
+            case Verdict(accepted=is_good) if changed:
+                self._conclude(turn, entry, before, is_good=is_good)
+            case Breach() if changed:
+                self._conclude(turn, entry, before, is_good=False)
             case Decline(epoch=0, reason=reason) if before.state is State.OPEN:
                 # It changes nothing, but its poster wants to know why nobody bids.
                 turn.note(before.id, "decline", reason, agent=record.author, record=record.id)
@@ -114,6 +142,7 @@ class Poster:
                     body = Breach(task.id, link_to(task.accept), task.epoch, deadline)
                     if not self._ledger.observe(turn, entry, turn.say(body)):
                         return
+                    self._conclude(turn, entry, task, is_good=False)
 
     def judge_when_here(self, turn: Turn, event: ResultArrived) -> None:
         """Have a result judged, now that it is here."""
@@ -142,8 +171,7 @@ class Poster:
             raise IllegalTransition(task.state, "verdict", "its evaluator judges it")
         link = link_to(task.deliver)
         reason = to_normal(event.reason, limits.TEXT_CHARS_MAX)
-        verdict = Verdict(task.id, link, task.epoch, event.accepted, reason, ())
-        self._ledger.observe(turn, entry, turn.say(verdict))
+        self._pronounce(turn, entry, Verdict(task.id, link, task.epoch, event.accepted, reason, ()))
 
     def cancel(self, turn: Turn, event: Cancelled) -> None:
         """Take a task back.
@@ -165,22 +193,56 @@ class Poster:
         for entry in self._ledger.live("poster"):
             task = entry.task
             if task.state is State.DELIVERED and task.deliver is not None:
-                turn.act(FetchResult(task.id, task.deliver))
+                self._receive(turn, entry, task.deliver)
             if task.state is State.RUNNING:
                 self._send_input(turn, entry)
+
+    def _receive(self, turn: Turn, entry: Entry, deliver: Record) -> None:
+        """Get a result to judge it; that of a probe is judged by its hash alone."""
+        probe = self._prober.get(entry.task.id)
+        if probe is None:
+            turn.act(FetchResult(entry.task.id, deliver))
+            return
+        self._pronounce(turn, entry, self._prober.verdict(probe, deliver, entry.task.epoch))
+        turn.say(self._prober.reveal(probe, deliver))
+
+    def _try_a_stranger(self, turn: Turn, entry: Entry) -> None:
+        """Now that the bids are known and the task is done, have a probe go out, now and then."""
+        if self._is_sequencer(turn, entry):
+            bids = self._open_bids(entry.task.bids, turn.now_ms)
+            posted = self._prober.post_beside(turn, entry, bids)
+            if posted is not None:
+                self.advance(turn, posted)
+
+    def _pronounce(self, turn: Turn, entry: Entry, verdict: Verdict) -> None:
+        before = entry.task
+        self._ledger.observe(turn, entry, turn.say(verdict))
+        self._conclude(turn, entry, before, is_good=verdict.accepted)
+
+    def _conclude(self, turn: Turn, entry: Entry, before: Task, *, is_good: bool) -> None:
+        bid = award_of(before.award).bid if before.award is not None else b""
+        conclude(
+            turn, entry, before,
+            experience=self._trust.experience,
+            promised=self._promised(before, bid),
+            is_good=is_good,
+            is_probe=self._prober.get(before.id) is not None,
+        )  # fmt: skip
 
     def _award(
         self, turn: Turn, entry: Entry, bids: tuple[SeenBid, ...], worker: AgentId | None
     ) -> bool:
         task = entry.task
-        offers = self._offers(bids, turn.now_ms)
         price, bid = task.terms.price, b""
+        considered: Sequence[award.Offer] = ()
         if worker is None:
-            best = award.choose(task.terms.rule, task.terms.price, offers)
-            if best is None:
+            open_bids = self._open_bids(bids, turn.now_ms)
+            choice = self._valuation.choose(task, open_bids, turn.now_ms)
+            if choice is None or isinstance(choice, NobodyYet):
+                self._hold_back(turn, entry, choice)
                 return False
-            worker, bid = best.worker, best.bid
-            price = price if task.terms.mode == "claim" else best.terms.price
+            worker, bid, considered = choice.best.worker, choice.best.bid, choice.considered
+            price = price if task.terms.mode == "claim" else choice.best.terms.price
         body = award.draft(
             task.post,
             worker,
@@ -188,18 +250,32 @@ class Poster:
             price=price,
             bid=bid,
             relays=self.relays,
-            considered=offers,
+            considered=considered,
         )
         return self._ledger.observe(turn, entry, turn.say(body))
 
-    def _offers(self, bids: tuple[SeenBid, ...], now_ms: int) -> list[Offer]:
-        offers: list[Offer] = []
+    def _hold_back(self, turn: Turn, entry: Entry, nobody: NobodyYet | None) -> None:
+        """Award it to nobody for now, and tell the owner why."""
+        if nobody is None:
+            return
+        self._ledger.look_again(entry, nobody.again_ms)
+        if nobody.why != entry.held_back:
+            entry.held_back = nobody.why
+            turn.note(entry.task.id, "held_back", nobody.why)
+            turn.act(TaskChanged(entry.task.id))
+
+    def _open_bids(self, bids: tuple[SeenBid, ...], now_ms: int) -> list[OpenBid]:
+        found: list[OpenBid] = []
         for bid in bids:
             terms = self._terms(bid.record)
             if terms is not None and now_ms <= bid.seen_ms + terms.valid_for_ms:
-                worker = bid.record.author
-                offers.append(Offer(bid.record.id, worker, terms, self._standing(worker)))
-        return offers
+                found.append(OpenBid(bid.record.id, bid.record.author, terms))
+        return found
+
+    def _promised(self, task: Task, bid: bytes) -> BidTerms | None:
+        records = (seen.record for seen in task.bids if seen.record.id == bid)
+        record = next(records, None)
+        return None if record is None else self._terms(record)
 
     def _terms(self, record: Record) -> BidTerms | None:
         assert isinstance(record.body, Bid)

@@ -1,8 +1,8 @@
 """The side of an agent that does work: it bids, accepts, keeps its leases, and delivers."""
 
-from collections.abc import Mapping
 from typing import Final
 
+from bazaar_node.market import grievances
 from bazaar_node.market.bidding import has_to_ask, next_bid_ms
 from bazaar_node.market.deferred import Deferred
 from bazaar_node.market.events import (
@@ -23,21 +23,22 @@ from bazaar_node.market.events import (
 from bazaar_node.market.job import Job
 from bazaar_node.market.ledger import Entry, Ledger
 from bazaar_node.market.sealed_bids import seal_bid
+from bazaar_node.market.shop import Shop
 from bazaar_node.market.turn import Turn
 from bazaar_protocol import limits
-from bazaar_protocol.award import check_post, terms_hash
+from bazaar_protocol.award import check_post
 from bazaar_protocol.errors import MalformedRecord, NotFound, StaleEpoch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import (
     Accept,
     Award,
     Bid,
-    BidTerms,
     Decline,
     DeclineReason,
     Deliver,
     Heartbeat,
     Post,
+    Verdict,
     Withdraw,
 )
 from bazaar_protocol.letters import Renewed, TaskResult
@@ -46,7 +47,6 @@ from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import State, award_of, link_to
 
 BUSY_RETRY_MS: Final = 5_000
-BID_VALID_MS: Final = limits.HOUR_MS
 CLAIM_PAUSE_MS: Final = 1_000
 """How soon to ask again for a task that another has."""
 FAILED_PAUSE_MS: Final = 5_000
@@ -56,13 +56,10 @@ FAILED_PAUSE_MS: Final = 5_000
 class Worker:
     """Works for others, within its slots."""
 
-    def __init__(
-        self, ledger: Ledger, offers: Mapping[str, Offer], slots: int, price_min: int
-    ) -> None:
+    def __init__(self, ledger: Ledger, shop: Shop, slots: int) -> None:
         self._ledger = ledger
-        self._offers = offers
+        self._shop = shop
         self._slots = slots
-        self._price_min = price_min
         self.addresses: tuple[str, ...] = ()
         """Where results can be fetched, for the records that say so."""
         self.jobs: dict[RecordId, Job] = {}
@@ -86,8 +83,8 @@ class Worker:
         if body.mode == "direct":
             self._ledger.begin(turn, post, "worker")
             return  # its award follows, and is what we answer
-        offer = self._offer_for(body)
-        reason = self._objection(body, offer)
+        offer = self._shop.offer_for(body)
+        reason = self._objection(body, post.author, offer)
         if offer is None or reason is not None:
             if reason == "busy":
                 self._ledger.begin(turn, post, "worker")  # else a restart would forget it
@@ -115,9 +112,16 @@ class Worker:
         task = entry.task
         if isinstance(record.body, Award) and record.body.worker == turn.pen.agent:
             self._answer_award(turn, entry, record, record.body)
+        elif isinstance(record.body, Verdict):
+            self._protest(turn, entry)
         elif task.epoch > 0 and self._is_to_ask_again(turn, entry):
             # Our attempt is over, and the task on offer again; we may be the one who can do it.
             self.consider(turn, task.post)
+
+    def hear_reveal(self, turn: Turn, entry: Entry, record: Record) -> None:
+        """Read what the poster knew before: it may show that our result was rejected unjustly."""
+        turn.note(entry.task.id, "reveal", agent=record.author, record=record.id)
+        self._protest(turn, entry, record)
 
     def observe(self, turn: Turn, entry: Entry, record: Record | None) -> bool:
         """Let the fold take a record, or the passing of time; stop an attempt that it ends."""
@@ -170,6 +174,11 @@ class Worker:
         if turn.now_ms >= job.lease_ends_ms():  # the next tick lets it go
             raise StaleEpoch(have=event.epoch, need=event.epoch + 1)
         assert task.award is not None
+        expected = task.terms.acceptance.expected
+        if expected and event.hash != expected:  # what is signed now would be proof against us
+            reason = "the result has not the hash that the post expects"
+            self.fail(turn, WorkFailed(event.task, event.epoch, reason))
+            return
         if event.data is not None:  # before the record, so that it is there when that arrives
             turn.mail(task.poster, TaskResult(task.id, job.epoch, event.data))
         body = Deliver(
@@ -260,7 +269,7 @@ class Worker:
                 if task.worker == turn.pen.agent:
                     self._answer_award(turn, entry, task.award, award_of(task.award))
             elif task.state is State.RUNNING:
-                offer = self._offer_for(task.terms)
+                offer = self._shop.offer_for(task.terms)
                 if offer is None or task.worker != turn.pen.agent:
                     continue
                 job = Job(entry, task.epoch, offer, beat_ms=turn.now_ms)
@@ -272,10 +281,11 @@ class Worker:
 
     def _answer_award(self, turn: Turn, entry: Entry, record: Record, body: Award) -> None:
         task = entry.task
-        offer = self._offer_for(task.terms)
-        reason = self._objection(task.terms, offer)
+        offer = self._shop.offer_for(task.terms)
+        reason = self._objection(task.terms, task.poster, offer)
         if reason is None and offer is not None:
-            reason = self._objection_to_award(entry, body, offer)
+            bid = self._ledger.opened.get(RecordId(body.bid))
+            reason = self._shop.objection_to_award(task, body, offer, bid)
         if reason is not None or offer is None:
             self._decline(turn, task.id, body.epoch, reason or "out_of_scope")
             if reason == "busy":
@@ -306,26 +316,9 @@ class Worker:
         if has_to_ask(entry.task, turn.pen.agent):
             self._deferred.add_later(entry.task.post, turn.now_ms, pause_ms)
 
-    def _objection_to_award(self, entry: Entry, body: Award, offer: Offer) -> DeclineReason | None:
-        task = entry.task
-        if body.terms != terms_hash(task.id, body.bid, body.price, body.lease):
-            return "policy"
-        if not body.bid:
-            if task.terms.mode == "auction":
-                return "policy"
-            # The post names a ceiling alone; what is paid stands in the award.
-            return "price" if body.price < self._price_of(offer) else None
-        terms = self._ledger.opened.get(RecordId(body.bid))
-        return None if terms is not None and body.price >= terms.price else "policy"
-
     def _bid(self, turn: Turn, entry: Entry, offer: Offer) -> None:
         task = entry.task
-        price = self._price_of(offer)
-        if task.terms.mode == "claim":
-            price = task.terms.price
-        # For as long as the task can open again: we could not know when to bid anew.
-        valid_for_ms = max(BID_VALID_MS, task.terms.expires_in_ms)
-        terms = BidTerms(price, offer.eta_ms, offer.confidence, valid_for_ms)
+        terms = self._shop.bid_for(task.terms, offer)
         body = Bid(task.id, terms, b"", b"")
         if task.terms.sealed:
             try:
@@ -344,22 +337,15 @@ class Worker:
         if entry is not None and epoch > 0:
             self._ledger.observe(turn, entry, record)
 
-    def _objection(self, post: Post, offer: Offer | None) -> DeclineReason | None:
-        if offer is None:
-            return "out_of_scope"
-        if post.price < self._price_of(offer):
-            return "price"
-        return None if self.slots_free > 0 else "busy"
+    def _protest(self, turn: Turn, entry: Entry, revealed: Record | None = None) -> None:
+        reason = grievances.injustice(entry.task, turn.pen.agent, revealed)
+        if reason and not entry.is_disputed:
+            entry.is_disputed = True
+            grievances.dispute(turn, entry.task, reason)
 
-    def _price_of(self, offer: Offer) -> int:
-        return max(offer.price, self._price_min)
-
-    def _offer_for(self, post: Post) -> Offer | None:
-        for offer in self._offers.values():
-            is_version = post.capability_version in {0, offer.version}
-            if offer.name == post.capability and is_version:
-                return offer
-        return None
+    def _objection(self, post: Post, poster: AgentId, offer: Offer | None) -> DeclineReason | None:
+        reason = self._shop.objection(post, poster, offer)
+        return "busy" if reason is None and self.slots_free == 0 else reason
 
     def _beat(self, turn: Turn, job: Job) -> None:
         task = job.entry.task

@@ -19,6 +19,7 @@ from bazaar_host.database import Database
 from bazaar_node.market.events import Change, Offer
 from bazaar_node.market.ledger import Entry, Role
 from bazaar_node.storage.history import Row, read_history
+from bazaar_node.storage.market_tables import MARKET_TABLES
 from bazaar_node.storage.writing import write_change
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.identity import AgentId
@@ -84,6 +85,7 @@ _MIGRATIONS: Final = (
         genesis BLOB NOT NULL
     ) STRICT;
     """,
+    MARKET_TABLES,
 )
 
 

@@ -1,9 +1,20 @@
 """How each change of a turn is written down."""
 
 import sqlite3
-from typing import assert_never
+from dataclasses import astuple
+from typing import Final, assert_never
 
-from bazaar_node.market.events import Began, Change, Logged, Noted, Observed, Opened, Outgoing
+from bazaar_node.market.events import (
+    Began,
+    Change,
+    Concluded,
+    Logged,
+    Noted,
+    Observed,
+    Opened,
+    Outgoing,
+    Probed,
+)
 from bazaar_protocol import codec
 from bazaar_protocol.kinds import Post
 from bazaar_protocol.records import Record
@@ -25,6 +36,10 @@ def write_change(db: sqlite3.Connection, change: Change) -> None:
             db.execute("INSERT OR IGNORE INTO opened VALUES (?, ?, ?)", row)
         case Outgoing(raw, to):
             db.execute("INSERT INTO outbox (recipient, raw) VALUES (?, ?)", (to, raw))
+        case Concluded(outcome):
+            db.execute(_INSERT_OUTCOME, astuple(outcome))
+        case Probed(probe):
+            db.execute(_INSERT_PROBE, astuple(probe))
         case _:
             assert_never(change)
 
@@ -78,3 +93,15 @@ def _add_event(db: sqlite3.Connection, row: tuple[object, ...]) -> None:
            VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
         row,
     )
+
+
+# The columns in the order of the fields of each class.
+_INSERT_OUTCOME: Final = """
+    INSERT OR IGNORE INTO outcome (task, epoch, worker, capability, version, fingerprint, ceiling,
+                                   confidence, eta_ms, is_good, took_ms, is_probe)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_PROBE: Final = """
+    INSERT OR IGNORE INTO probe (task, canary, worker, price, salt, digest)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""

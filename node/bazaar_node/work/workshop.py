@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -120,6 +121,20 @@ class Workshop:
         mailed = data if len(data) <= limits.MAILED_BYTES_MAX else None
         return WorkDone(task, epoch, digest, len(data), media_type, mailed)
 
+    async def check_result(self, post: Post, data: bytes) -> None:
+        """Check that a result is one that its poster would have to accept, as far as we can tell.
+
+        A result that is not would be signed proof against us.
+
+        Raises:
+            SchemaMismatch: It does not fit the output schema, or has not the hash expected.
+
+        """
+        await self.schemas.validate(post.output_schema, data)
+        expected = post.acceptance.expected
+        if expected and sha256(data).digest() != expected:
+            raise SchemaMismatch("", "the result has not the hash that the post expects")
+
     async def take(self, capabilities: tuple[str, ...], wait_s: float) -> StartWork | None:
         """Give the next waiting task to an interactive agent; None when none comes in time."""
         try:
@@ -156,7 +171,7 @@ class Workshop:
         else:
             await self._wait_for_agent(action)
             return None
-        await self.schemas.validate(_post(action.post).output_schema, result)
+        await self.check_result(_post(action.post), result)
         return await self.hand_in(action.task, action.epoch, result, offer.media_type)
 
     async def _run(self, action: StartWork, data: bytes, folder: Path) -> bytes:

@@ -1,0 +1,168 @@
+"""Which bidders are considered at all, and what is held of them: before the rule decides.
+
+``award.choose`` is what anyone can compute again. Who is put before it is the poster's own affair:
+never a convict or one whom its policy refuses; and, as soon as it has receipts of its own to judge
+by, nobody whose score is too low, but for a small task to a stranger that somebody vouches for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from bazaar_node.market.claims import calibrated
+from bazaar_node.market.exposure import Exposure
+from bazaar_node.market.opinions import About, Standing
+from bazaar_node.market.policy import Candidate, Objection
+from bazaar_node.market.trust import Trust
+from bazaar_protocol import award, limits
+from bazaar_protocol.award import Offer
+from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import BidTerms, Post
+from bazaar_protocol.records import RecordId
+from bazaar_protocol.task import Task
+
+SOLICITATIONS: Final = 2
+"""How often the time for bids is extended when none is good enough."""
+SOLICIT_MS_MIN: Final = limits.SECOND_MS
+LOOK_AGAIN_MS: Final = 30 * limits.SECOND_MS
+"""After that it is looked at now and then: what we hold of a bidder may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBid:
+    """A bid whose terms we know."""
+
+    id: RecordId
+    worker: AgentId
+    terms: BidTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Who gets the task, and who was considered for it."""
+
+    best: Offer
+    considered: Sequence[Offer]
+
+
+@dataclass(frozen=True, slots=True)
+class NobodyYet:
+    """Nobody gets it for now."""
+
+    why: str
+    again_ms: int
+    """When to look again if nothing happens before."""
+
+
+Choice: TypeAlias = Picked | NobodyYet
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A bid with all that we have to say of it."""
+
+    offer: Offer
+    standing: Standing
+    objection: Objection | None
+
+
+@dataclass(frozen=True, slots=True)
+class Valuation:
+    """Weighs bidders and posters for one agent."""
+
+    trust: Trust
+    exposure: Exposure
+
+    def choose(self, task: Task, bids: Sequence[OpenBid], now_ms: int) -> Choice | None:
+        """Return who gets a task of ours; None when there is no bid within its ceiling."""
+        weighed = self.weigh(task.terms, bids)
+        if not weighed:
+            return None
+        good = [one.offer for one in weighed if one.objection is None]
+        if good:
+            return _best(task.terms, good)
+        low = [one for one in weighed if one.objection and one.objection.kind == "score"]
+        if not low:
+            return NobodyYet(_reasons(weighed), now_ms + LOOK_AGAIN_MS)
+        window_ms = max(task.terms.bid_window_ms, SOLICIT_MS_MIN)
+        waited = (now_ms - task.opened_ms) // window_ms
+        if waited <= SOLICITATIONS:
+            again_ms = task.opened_ms + (waited + 1) * window_ms
+            return NobodyYet(f"{_reasons(weighed)}; waiting for other bids", again_ms)
+        return self._small_task(task, low) or NobodyYet(_reasons(weighed), now_ms + LOOK_AGAIN_MS)
+
+    def weigh(self, post: Post, bids: Sequence[OpenBid]) -> list[Weighed]:
+        """Say what we hold of each bidder within the ceiling."""
+        within = [bid for bid in bids if bid.terms.price <= post.price]
+        return [self._weigh(post, bid) for bid in within]
+
+    def objection_to_worker(self, worker: AgentId, post: Post) -> Objection | None:
+        """Return what speaks against giving a task to a worker whom the owner has named."""
+        objection = self._objection(worker, self._of_worker(worker, post), post.price)
+        return None if objection is not None and objection.kind == "score" else objection
+
+    def objection_to_poster(self, poster: AgentId, post: Post) -> Objection | None:
+        """Return what speaks against working for somebody."""
+        candidate = Candidate(
+            poster,
+            self.trust.opinions.standing(About(poster, "poster")),
+            amount=post.price,
+            held=self.exposure.owed_by(poster),
+            is_seasoned=self.trust.experience.is_seasoned,
+        )
+        return self.trust.policies.posters.objection(candidate)
+
+    def _weigh(self, post: Post, bid: OpenBid) -> Weighed:
+        held = self._of_worker(bid.worker, post)
+        points = calibrated(
+            held.points,
+            bid.terms,
+            self.trust.experience.of(bid.worker),
+            within_ms=post.lease.start_to_close_ms,
+        )
+        standing = replace(held, points=points)
+        objection = self._objection(bid.worker, standing, post.price)
+        return Weighed(Offer(bid.id, bid.worker, bid.terms, points), standing, objection)
+
+    def _of_worker(self, worker: AgentId, post: Post) -> Standing:
+        version, fingerprint = self.trust.experience.works_with(worker, post.capability)
+        about = About(
+            worker,
+            capability=post.capability,
+            version=post.capability_version or version,
+            fingerprint=fingerprint,
+        )
+        return self.trust.opinions.standing(about)
+
+    def _objection(self, worker: AgentId, standing: Standing, amount: int) -> Objection | None:
+        candidate = Candidate(
+            worker,
+            standing,
+            amount=amount,
+            held=self.exposure.given_to(worker),
+            is_seasoned=self.trust.experience.is_seasoned,
+        )
+        return self.trust.policies.workers.objection(candidate)
+
+    def _small_task(self, task: Task, low: Sequence[Weighed]) -> Picked | None:
+        """Give a stranger a chance, if somebody answers for it or it cost something to make."""
+        if task.terms.price > self.trust.experience.usual_ceiling():
+            return None
+        strangers = [
+            one.offer
+            for one in low
+            if not one.standing.is_known and one.standing.admission != "bare"
+        ]
+        return _best(task.terms, strangers) if strangers else None
+
+
+def _best(post: Post, offers: Sequence[Offer]) -> Picked:
+    best = award.choose(post.rule, post.price, offers)
+    assert best is not None, "all of them are within the ceiling"
+    return Picked(best, offers)
+
+
+def _reasons(weighed: Sequence[Weighed]) -> str:
+    reasons = list(dict.fromkeys(one.objection.why for one in weighed if one.objection))
+    more = f", and for {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
+    return f"none of {len(weighed)} bidders gets it: {reasons[0]}{more}"
