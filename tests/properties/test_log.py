@@ -1,5 +1,6 @@
 """Chains: one signature speaks for all, and any change behind it shows."""
 
+import itertools
 from dataclasses import dataclass
 
 import msgspec
@@ -150,8 +151,8 @@ def test_a_reset_and_all_behind_it_convict_nobody(parted: int, lost: int, more: 
         while len(branch) <= count:
             branch.append(entry(ADA, Head.of(branch[-1]), f"after {first is None}"))
         branches.append(branch)
-    for one in branches[0]:
-        for other in branches[1]:
+    for left, right in itertools.product(*branches):
+        for one, other in ((left, right), (right, left)):
             proof = evidence_kinds.Proof("equivocation", (one.raw, other.raw))
             with pytest.raises(MalformedRecord):
                 log.check_proof(proof)

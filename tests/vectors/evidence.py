@@ -141,6 +141,7 @@ def bad_proofs() -> Iterator[Case]:
         ("one record twice", "malformed", (first, first)),
         ("places that differ", "malformed", (first, third.raw)),
         ("an entry and a reset", "malformed", (known.raw, void.raw)),
+        ("a reset and an entry", "malformed", (void.raw, known.raw)),
         ("an entry and one behind a reset", "malformed", (third.raw, behind.raw)),
         ("a junk signature", "signature", (first, junk_signature(second))),
         ("no record", "malformed", (first, b"\x90")),
@@ -153,7 +154,7 @@ def bad_statements(said: dict[str, Record]) -> Iterator[tuple[str, bytes]]:
     """Return statements that do not contradict the receipt for the verdict."""
     award, entry, later, own = said["award"], said["verdict"], said["reveal"], said["intake"].seq
     right = Statement(ADA.agent, award.seq, award.id, own)
-    for name, keys, changes in [
+    wrong: list[tuple[str, Keypair, dict[str, Any]]] = [
         ("of another relay", BO, {}),
         ("before the receipt", RELAY, {"own_seq": own - 1}),
         ("of another log", RELAY, {"author": BO.agent}),
@@ -161,7 +162,8 @@ def bad_statements(said: dict[str, Record]) -> Iterator[tuple[str, bytes]]:
         ("of a later entry", RELAY, {"seq": later.seq, "id": later.id}),
         ("of a place without an id", RELAY, {"id": b""}),
         ("of an id without a place", RELAY, {"seq": 0}),
-    ]:
+    ]
+    for name, keys, changes in wrong:
         body = msgspec.structs.replace(right, **changes)
         yield f"a statement {name}", records.seal(keys, body, time_ms=5).raw
     yield "the receipt as statement", said["intake"].raw
