@@ -27,7 +27,10 @@ _COMMANDS: Final = (
     _Command("up", "up:up", _NODE, "bazaar up --relay ADDR --offer text.count --exec ./count.py"),
     _Command("status", "status:status", _NODE, "bazaar status --json"),
     _Command("doctor", "doctor:doctor", _NODE, "bazaar doctor"),
-    _Command("key", "key:app", _NODE, "", "Show the node's keys, or back them up."),
+    _Command(
+        "key", "key:app", _NODE, "", "Show, back up, restore or end the keys that make the node."
+    ),
+    _Command("recover", "recover:recover", _NODE, "bazaar recover"),
     _Command("config", "config:app", _NODE, "", "Show settings, and where each comes from."),
     _Command(
         "offer", "offers:offer", _MARKET, "bazaar offer text.count --exec ./count.py --price 5"

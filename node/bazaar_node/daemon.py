@@ -25,12 +25,14 @@ from bazaar_node.market.drafts import draft_offer
 from bazaar_node.market.events import Logged
 from bazaar_node.market.opinions import NoOpinions, Opinions
 from bazaar_node.market.policy import Policies
+from bazaar_node.market.successions import Successions
 from bazaar_node.market.turn import Pen
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.transfer import serve
 from bazaar_node.service import Status
 from bazaar_node.settings import NodeSettings
 from bazaar_node.storage.blobs import BlobStore
+from bazaar_node.storage.ended import read_ended
 from bazaar_node.storage.market_memory import load_trust
 from bazaar_node.storage.retention import forget_forever
 from bazaar_node.storage.store import NodeStore
@@ -195,6 +197,7 @@ def _builder(
             trust=await load_trust(store, chosen, opinions or NoOpinions()),
         )
         agent.addresses = addresses
+        agent.successions = Successions(await read_ended(store))
         peers = (Address.parse(relay).peer for relay in settings.relays)
         agent.relays = tuple(peer for peer in peers if peer)[: limits.ADDRESSES_MAX]
         return agent

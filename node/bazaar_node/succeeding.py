@@ -80,6 +80,12 @@ class Wanted:
     """Of the new keys."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    told: dict[str, str]
+    away: dict[str, str]
+
+
 async def look(
     node: NodeSettings, recovery: Keypair, wanted: Wanted, open_transport: OpenTransport
 ) -> Succeeded:
@@ -87,7 +93,7 @@ async def look(
     async with _asking(node, wanted, open_transport) as (inquiry, relays):
         ending = await inquiry.ending(wanted.last_seq)
         _sign(recovery, ending, recovery.agent, 0)
-    return _report(ending, None, node.home, {}, relays)
+    return _report(ending, None, node.home, _Heard({}, relays.away))
 
 
 async def succeed(
@@ -112,7 +118,7 @@ async def succeed(
         told = await _publish(relays.sessions, record)
     await _begin(folder, record, keys)
     _settle(node, folder, is_in_place=wanted.to is None)
-    return _report(ending, keys.agent, wanted.to or node.home, told, relays)
+    return _report(ending, keys.agent, wanted.to or node.home, _Heard(told, relays.away))
 
 
 @asynccontextmanager
@@ -259,17 +265,15 @@ def _set_aside(path: Path) -> None:
     path.rename(aside)
 
 
-def _report(
-    ending: Ending, new: AgentId | None, home: Path, told: dict[str, str], relays: Call
-) -> Succeeded:
+def _report(ending: Ending, new: AgentId | None, home: Path, heard: "_Heard") -> Succeeded:
     return Succeeded(
         old=identity.to_did(ending.genesis.author),
         new="" if new is None else identity.to_did(new),
         home=str(home),
         last=_entry(ending.last),
         cut=tuple(_entry(record) for record in ending.cut),
-        told=told,
-        away=relays.away,
+        told=heard.told,
+        away=heard.away,
     )
 
 

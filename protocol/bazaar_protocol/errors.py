@@ -162,6 +162,12 @@ class LogForked(LocalError):
     code = "log-forked"
 
 
+class IdentityEnded(LocalError):
+    """Our recovery key has ended our identity, and another one carries on."""
+
+    code = "ended"
+
+
 class NotRunning(LocalError):
     """There is no node to talk to."""
 

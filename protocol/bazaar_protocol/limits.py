@@ -180,3 +180,4 @@ RELAY_STOP_S: Final = 1.0
 
 # What a node keeps of one contract: records of one kind by one author. Honest ones sign one.
 ANSWERS_PER_CONTRACT_MAX: Final = 4
+SUCCESSIONS_KEPT_MAX: Final = 65_536

@@ -41,6 +41,7 @@ from bazaar_node.market.ledger import Entry, Ledger
 from bazaar_node.market.opinions import About
 from bazaar_node.market.poster import Poster
 from bazaar_node.market.shop import Shop
+from bazaar_node.market.successions import Successions
 from bazaar_node.market.trust import Trust
 from bazaar_node.market.turn import Pen, Turn
 from bazaar_node.market.valuation import Valuation
@@ -81,6 +82,7 @@ class Agent:
         is durable then, and the machine has to be built again from the store."""
         self.trust = Trust() if trust is None else trust
         """What it goes by when it chooses whom to deal with."""
+        self.successions = Successions()
         self._ledger = Ledger(entries, past)
         self._ledger.opened.update(opened or {})
         valuation = Valuation(self.trust, self._ledger.exposure)
@@ -134,6 +136,10 @@ class Agent:
         """Tell whether a task that we would do may still come to us if we ask for it."""
         entry = self._ledger.get(task)
         return entry is not None and has_to_ask(entry.task, self.pen.agent)
+
+    def works_for(self, agent: AgentId) -> list[RecordId]:
+        """Return the tasks of ``agent`` that we do now."""
+        return [id_ for id_, job in self._worker.jobs.items() if job.entry.task.poster == agent]
 
     def progress(self, task: RecordId) -> tuple[int, str]:
         """Return how far an attempt of ours is, as last reported."""
@@ -206,7 +212,7 @@ class Agent:
     def may_fetch(self, peer: AgentId, task: RecordId, wanted: bytes) -> bool:
         """Tell whether ``peer`` may have this input or result of a task from us."""
         entry = self._ledger.get(task)
-        if entry is None:
+        if entry is None or self.successions.has_ended(peer):
             return False
         held = entry.task
         if entry.role == "poster":
@@ -227,6 +233,8 @@ class Agent:
     def _take(self, turn: Turn, record: Record) -> None:
         if record.author == self.pen.agent or not self._is_new(record.id):
             return  # our own words come back, or another relay was faster
+        if self.successions.is_void(record):
+            return
         self._take_new(turn, record)
         if record.id in turn.refused:  # it may have come too early, and another relay tells all
             self._seen.pop(record.id, None)

@@ -22,12 +22,15 @@ from bazaar_protocol.errors import (
     StorageError,
     Unreachable,
 )
+from bazaar_protocol.evidence_kinds import Succession
 from bazaar_protocol.records import unseal
 from bazaar_protocol.sealing import open_sealed
 
 if TYPE_CHECKING:
     from bazaar_node.network.relays import RelayOffice
 
+HEARD_KINDS: Final = ("succession",)
+"""What concerns everybody."""
 PARCELS_PER_TURN: Final = 128
 RETRY_S: Final = 0.5
 MAIL_TRIES_MAX: Final = 20
@@ -81,15 +84,22 @@ class RelayClient:
         except StorageError as error:
             raise LinkClosed(_OUR_STORE.format(error)) from error
         me = self._office.keys.agent
-        await session.subscribe([frames.Filter(to=(me,))], self.mark.cursor)
+        await session.subscribe(
+            [frames.Filter(to=(me,)), frames.Filter(kinds=HEARD_KINDS)], self.mark.cursor
+        )
         self.is_ready = True
         self._has_parcels.set()
         self._office.on_ready()
 
     async def on_event(self, session: RelaySession, cursor: int, raw: bytes) -> None:
         """Verify a record and hand it to the agent."""
-        del session
-        self._newest = await self._office.driver.tell(Arrived(unseal(raw)))
+        record = unseal(raw)
+        if isinstance(record.body, Succession):
+            try:
+                await self._office.heirs.learn(record, session)
+            except StorageError as error:
+                raise LinkClosed(_OUR_STORE.format(error)) from error
+        self._newest = await self._office.driver.tell(Arrived(record))
         self._newest.add_done_callback(partial(self._dealt_with, self._link, cursor))
 
     async def on_caught_up(self, session: RelaySession, cursor: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from bazaar_host.links import Transport
 from bazaar_host.logs import logger
 from bazaar_node.driver import Driver
+from bazaar_node.heirs import Heirs
 from bazaar_node.market.events import KeepData, Offer
 from bazaar_node.network.own_log import Ahead, Covered, Parted, compare
 from bazaar_node.network.relay_client import RelayClient
@@ -71,6 +72,9 @@ class RelayOffice:
         """Set once some relay has confirmed that our store is not an old copy."""
         self.keep: Callable[[KeepData], Awaitable[None]]
         """Keeps data that a letter brought; set before ``run``."""
+        self.heirs = Heirs(
+            keys.agent, store, driver, lambda: [client.session for client in self.connected()]
+        )
         self.name = ""
         self.recover_command = "bazaar recover"
         """What the owner of an old copy is told to type."""
