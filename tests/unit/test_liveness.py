@@ -162,3 +162,17 @@ def test_bids_that_came_to_nothing_make_room(market: RoutedMarket) -> None:
     assert market.task("ada", task).state is State.OPEN
     market.come_back("bo")
     assert holder(market, task) == (State.RUNNING, 2, "bo")
+
+
+def test_who_hears_nothing_takes_silence_for_nothing(market: RoutedMarket) -> None:
+    task = auction(market)
+    market.cut_off("cy")
+    market.wait(1)
+    market.cut_off("ada")
+    market.wait(9)
+    assert holder(market, task) == (State.AWARDED, 1, "cy")
+    market.add("dee")  # has nothing to offer, and says so before the accept comes
+    market.arrive("dee", market.task("ada", task).post)
+    market.come_back("cy")
+    market.come_back("ada")
+    assert holder(market, task) == (State.RUNNING, 1, "cy")

@@ -1,11 +1,15 @@
 """Who is told of a task after the first: when an award waits in vain, or nobody bids."""
 
 import pytest
-from tests.market_records import Trader
+from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
+from tests.strategies import BO, CY
+from tests.trades import Scribe
 
 from bazaar_protocol import award, frames, kinds, limits
 from bazaar_protocol.records import Record
+from bazaar_protocol.task import link_to, open_task, step
+from bazaar_relay.machine.audience import audience_of
 
 
 @pytest.fixture
@@ -76,6 +80,16 @@ async def test_a_claim_that_nobody_accepts_goes_on_to_the_next_worker(driver: Dr
     second = await driver.claim(cy, post)
     assert isinstance(second, Record)
     assert await driver.publish(cy, cy.accept(second)) == "accepted"
+
+
+def test_a_verdict_reaches_who_delivered_whatever_the_relay_has_heard() -> None:
+    scribe = Scribe()
+    task = open_task(scribe.post(), NOW_MS)
+    task = step(task, scribe.bid(task, BO), NOW_MS)
+    task = step(task, scribe.award(task, BO), NOW_MS)
+    result = scribe.deliver(task, CY)  # under an award that did not come this way
+    verdict = scribe.verdict(task, deliver=link_to(result), epoch=2)
+    assert set(audience_of(verdict, task, RELAY.agent)) == {BO.agent, CY.agent}
 
 
 def refusal(answer: Record | frames.Error) -> str:
