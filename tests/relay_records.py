@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from bazaar_protocol.evidence_kinds import Intake
+from bazaar_protocol.evidence_kinds import Intake, Succession
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.kinds import (
     Acceptance,
@@ -44,6 +44,13 @@ def log_of(author: Keypair, length: int, *, name: str = "") -> list[Record]:
         seq, prev = len(entries) + 1, entries[-1].id
         entries.append(seal(author, Intake(_ID, seq, seq), time_ms=seq, seq=seq, prev=prev))
     return entries
+
+
+@cache
+def succession(number: int, *, of: Keypair) -> Record:
+    """Return a record that is kept against an agent, and differs from those of other numbers."""
+    body = Succession(of.agent, 1, _ID, AGENTS[3].agent)
+    return seal(AGENTS[2], body, time_ms=1000 + number)
 
 
 def advert(author: Keypair, capabilities: Mapping[str, tuple[str, ...]]) -> Record:

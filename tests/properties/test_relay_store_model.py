@@ -8,13 +8,13 @@ from typing import Any
 
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.relay_records import AGENTS, NAME, advert, decline, heartbeat, log_of, post
+from tests.relay_records import AGENTS, NAME, advert, decline, heartbeat, log_of, post, succession
 
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.records import Record
 from bazaar_relay.storage.memory_store import MemoryStore
 from bazaar_relay.storage.sqlite_store import SqliteStore
-from bazaar_relay.storage.store import Batch, NewLetter, NewRecord, Store
+from bazaar_relay.storage.store import Batch, NewLetter, NewRecord, Receipt, Store
 
 IDS = tuple(agent.agent for agent in AGENTS)
 TASK = post(AGENTS[0], "text.translate", tags=("fast",))
@@ -25,6 +25,7 @@ LOOSE: list[Record] = [
     advert(AGENTS[1], {"text": ("fast",), "image.draw": ()}),
     *(decline(number, author=AGENTS[number % 3], task=TASK.id) for number in range(6)),
     *(heartbeat(number, author=AGENTS[number % 4]) for number in range(6)),
+    *(succession(number, of=AGENTS[number % 2]) for number in range(3)),
 ]
 HOURS = st.integers(1, 20)
 
@@ -89,6 +90,13 @@ class StoresAgree(RuleBasedStateMachine):
         kept = self.both("commit", Batch(batch, routes, letters, collected))
         assert len(kept.cursors) == len(batch)
 
+    @rule(ids=st.lists(loose.map(lambda record: record.id), max_size=3), expires_ms=HOURS)
+    def cover(self, ids: Any, expires_ms: int) -> None:
+        first, last = self.run(self.model.covered()) + 1, self.run(self.model.cursor())
+        if first <= last:
+            receipt = Receipt(LOGS[0][0].id, first, last, b"".join(ids), b"", expires_ms)
+            self.both("commit", Batch(receipts=[receipt]))
+
     @rule()
     def merge(self) -> None:
         self.run(self.store.merge())
@@ -113,6 +121,12 @@ class StoresAgree(RuleBasedStateMachine):
         for agent in IDS:
             self.both("letters", agent)
             self.both("log", agent, first=after, last=after + limit, limit=limit)
+
+    @rule(record=loose)
+    def ask_for_evidence(self, record: Record) -> None:
+        self.both("covered")
+        self.both("receipt", record.id)
+        self.both("against", IDS)
 
     @invariant()
     def same_content(self) -> None:
