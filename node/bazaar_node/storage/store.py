@@ -5,6 +5,7 @@ transactional outbox: Garcia-Molina & Salem 1987, Richardson 2018). So whatever 
 is durable, and whatever is durable leaves it in the end.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ import msgspec
 from bazaar_host.database import Database
 from bazaar_node.market.events import Change, Offer
 from bazaar_node.market.ledger import Entry, Role
+from bazaar_node.storage.evidence_tables import EVIDENCE_TABLES
 from bazaar_node.storage.history import Row, read_history
 from bazaar_node.storage.market_tables import MARKET_TABLES
 from bazaar_node.storage.writing import write_change
@@ -86,6 +88,7 @@ _MIGRATIONS: Final = (
     ) STRICT;
     """,
     MARKET_TABLES,
+    EVIDENCE_TABLES,
 )
 
 
@@ -111,6 +114,8 @@ class NodeStore:
     """The durable half of a node."""
 
     def __init__(self, database: Database) -> None:
+        self.has_changed = asyncio.Event()
+        """Set by every turn that is written, for who follows behind and clears it."""
         self._database = database
 
     @classmethod
@@ -139,7 +144,10 @@ class NodeStore:
             StorageError: They could not be.
 
         """
-        return await self._database.transaction(partial(_write, changes, marks or {}))
+        newest = await self._database.transaction(partial(_write, changes, marks or {}))
+        if changes:
+            self.has_changed.set()
+        return newest
 
     async def work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do something else to the store in one transaction.
@@ -149,6 +157,15 @@ class NodeStore:
 
         """
         return await self._database.transaction(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``work`` reads, waiting for no writer.
+
+        Raises:
+            StorageError: It cannot be read.
+
+        """
+        return await self._database.read(work)
 
     async def claim_identity(self, agent: AgentId) -> None:
         """Bind the store to an identity, once and for all.

@@ -17,7 +17,7 @@ from bazaar_protocol.errors import Contradiction, Equivocation, RemoteError
 from bazaar_protocol.evidence_kinds import Omission, Proof, Stamp, Succession, Vouch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Award, Genesis, Post
-from bazaar_protocol.log import check_proof, check_succession, detect_fork, recovery_hash
+from bazaar_protocol.log import check_proof, check_succession, detect_fork
 from bazaar_protocol.records import Record, RecordId, parse
 from bazaar_reputation.findings import Finding, StrandKey
 from bazaar_reputation.strands import Tally
@@ -124,13 +124,14 @@ class _Keeping:
         match record.body:
             case Award(task=task):
                 self._place(task)  # its post has waited for it
-            case Vouch():
+            case Vouch(agent=agent, is_withdrawn=is_withdrawn):
                 self._news.vouches.append(record)
+                if not is_withdrawn:
+                    self._agree(record.author, AgentId(agent))
             case _ if record.kind == "reset":
                 flaw_rows.forget_unproved(self._db, record.author, record.seq)
             case Genesis():
                 self._take_parked_successions(record)
-                self._agree(record)
             case _:
                 pass
 
@@ -253,26 +254,31 @@ class _Keeping:
         if known is not None and known <= (body.last_seq, body.new):
             return  # the end that leaves least of it holds
         old, new = AgentId(body.old), AgentId(body.new)
-        has_agreed = any(
-            _shares_recovery_key(genesis, record)
-            for genesis in records_kept.read_place(self._db, new, 1)
-        )
+        has_agreed = self._has_agreed(old, new)
         row = (old, new, body.last_seq, record.id, has_agreed)
         self._db.execute("INSERT OR REPLACE INTO log_end VALUES (?, ?, ?, ?, ?)", row)
         self._news.ended.append((old, new if has_agreed else None, body.last_seq))
         self._touched |= contract_rows.contracts_with(self._db, old, after=0)
 
-    def _agree(self, genesis: Record) -> None:
-        """Let an heir carry on: its log begins with the recovery key that named it."""
+    def _has_agreed(self, old: AgentId, new: AgentId) -> bool:
+        """Tell whether an heir answers for whom it succeeds: nobody is made one by another's word.
+
+        A succession is signed by the recovery key alone, which could hang a bad name on anybody.
+        """
         rows = self._db.execute(
-            """SELECT old, last_seq, raw FROM log_end JOIN evidence ON evidence.id = record
-               WHERE new = ? AND NOT has_agreed""",
-            (genesis.author,),
+            "SELECT raw FROM evidence WHERE author = ? AND kind = 'vouch'", (new,)
         )
-        for old, last_seq, raw in rows.fetchall():
-            if _shares_recovery_key(genesis, parse(raw)[0]):
-                self._db.execute("UPDATE log_end SET has_agreed = 1 WHERE old = ?", (old,))
-                self._news.ended.append((AgentId(old), genesis.author, last_seq))
+        return any(_answers_for(parse(raw)[0], old) for (raw,) in rows)
+
+    def _agree(self, heir: AgentId, old: AgentId) -> None:
+        cursor = self._db.execute(
+            "UPDATE log_end SET has_agreed = 1 WHERE old = ? AND new = ?", (old, heir)
+        )
+        if cursor.rowcount:
+            (last_seq,) = self._db.execute(
+                "SELECT last_seq FROM log_end WHERE old = ?", (old,)
+            ).fetchone()
+            self._news.ended.append((old, heir, last_seq))
 
     def _make_room_for_parked(self) -> None:
         self._db.execute(
@@ -317,6 +323,6 @@ class _Keeping:
         return int(count)
 
 
-def _shares_recovery_key(genesis: Record, succession: Record) -> bool:
-    body = genesis.body
-    return isinstance(body, Genesis) and body.recovery == recovery_hash(succession.author)
+def _answers_for(record: Record, agent: AgentId) -> bool:
+    body = record.body
+    return isinstance(body, Vouch) and body.agent == agent and not body.is_withdrawn
