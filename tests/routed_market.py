@@ -94,7 +94,7 @@ class RoutedMarket(Market):
                 self.finish(name, task)
         self.settle()
 
-    def judge(self) -> None:
+    def judge_all(self) -> None:
         """Accept every result that the posters have."""
         for name, trader in self.traders.items():
             for entry in trader.agent._ledger.live("poster"):

@@ -49,7 +49,7 @@ def test_every_task_is_done_once_all_are_back(
         market.wait(1)
         for name in NAMES[1:]:
             market.end(name)
-        market.judge()
+        market.judge_all()
     assert [market.task("ada", task).state for task in tasks] == [State.ACCEPTED] * len(tasks)
     for trader in market.traders.values():
         check_segment([record.raw for record in trader.log])

@@ -123,7 +123,7 @@ def test_the_next_award_overrules_an_attempt_of_which_the_sequencer_had_not_hear
     market.end("bo", fails=True)
     assert holder(market, task) == (State.RUNNING, 3, "cy")
     market.end("cy")
-    market.judge()
+    market.judge_all()
     assert [market.task(name, task).state for name in ("ada", "cy")] == [State.ACCEPTED] * 2
     check_all_agree(market, task)
 
