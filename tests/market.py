@@ -16,6 +16,8 @@ from bazaar_node.market.events import (
     FetchInput,
     FetchResult,
     InputReady,
+    Judged,
+    LearnPost,
     LetterArrived,
     Logged,
     Noted,
@@ -26,11 +28,13 @@ from bazaar_node.market.events import (
     WorkDone,
 )
 from bazaar_node.market.ledger import Entry
+from bazaar_node.market.trust import Trust
 from bazaar_node.market.turn import Pen, Turn
 from bazaar_node.service import OfferRequest, PostRequest
 from bazaar_protocol import letters
 from bazaar_protocol.errors import BazaarError
-from bazaar_protocol.identity import Keypair
+from bazaar_protocol.identity import AgentId, Keypair
+from bazaar_protocol.kinds import Post
 from bazaar_protocol.log import Head, recovery_hash
 from bazaar_protocol.records import Record, RecordId, unseal
 from bazaar_protocol.sealing import open_sealed
@@ -67,10 +71,14 @@ class Market:
         self.now_ms = 1_700_000_000_000
         self.traders: dict[str, Trader] = {}
         self.works = True
+        self.unrouted: set[str] = set()
+        """To whom the relay offers no posts."""
         self.judges: list[object] = []
         self._mail: deque[tuple[Trader, Outgoing]] = deque()
 
-    def add(self, name: str, *, slots: int = 1, **offer: object) -> Trader:
+    def add(
+        self, name: str, *, slots: int = 1, trust: Trust | None = None, **offer: object
+    ) -> Trader:
         keys = Keypair.from_name(name)
         numbers = counting_entropy(name)
         pen = Pen(
@@ -83,7 +91,7 @@ class Market:
         if offer:
             drafted = draft_offer(OfferRequest(**offer))  # type: ignore[arg-type]
             offers[drafted.capability] = drafted
-        trader = Trader(keys, Agent(pen, offers=offers, slots=slots))
+        trader = Trader(keys, Agent(pen, offers=offers, slots=slots, trust=trust))
         trader.changes.append(Logged(genesis))
         self.traders[name] = trader
         return trader
@@ -105,6 +113,7 @@ class Market:
             opened=old._ledger.opened,
             offers=old.offers,
             slots=old.slots,
+            trust=old.trust,
         )
 
     def post(self, name: str, **request: object) -> RecordId:
@@ -144,7 +153,9 @@ class Market:
                 if trader is sender or trader.is_cut_off or sender.is_cut_off:
                     continue
                 if sent.to is None:
-                    self.tell(name, Arrived(unseal(sent.raw)))
+                    record = unseal(sent.raw)
+                    if name not in self.unrouted or not isinstance(record.body, Post):
+                        self.tell(name, Arrived(record))
                 elif sent.to == trader.keys.agent:
                     author, content = open_sealed(trader.keys, sent.raw)
                     self.tell(name, LetterArrived(author, letters.decode_letter(content)))
@@ -172,8 +183,31 @@ class Market:
         self.tell(name, WorkDone(task, epoch, digest, len(result), "application/json", result))
         self.settle()
 
+    def judge(self, name: str, task: RecordId, *, accepted: bool = True) -> None:
+        """Let the owner of a trader judge the result of its task."""
+        deliver = self.task(name, task).deliver
+        assert deliver is not None
+        self.tell(name, Judged(task, deliver.id, accepted, "looked at"))
+        self.settle()
+
+    def offer(self, name: str, task: RecordId) -> None:
+        """Let the relay offer a task to a trader that came later."""
+        posts = (trader.agent.entry(task) for trader in self.traders.values())
+        post = next(entry.task.post for entry in posts if entry is not None)
+        self.tell(name, Arrived(post))
+        self.settle()
+
+    def _learn_post(self, name: str, task: RecordId, poster: AgentId) -> None:
+        for trader in self.traders.values():
+            entry = trader.agent.entry(task)
+            if entry is not None and entry.task.poster == poster:
+                self.tell(name, Arrived(entry.task.post))
+                return
+
     def _act(self, name: str, action: Action) -> None:
         match action:
+            case LearnPost(task, poster):
+                self._learn_post(name, task, poster)
             case FetchInput(task, epoch, _):
                 self.tell(name, InputReady(task, epoch))
             case FetchResult(task, deliver):
