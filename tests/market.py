@@ -116,7 +116,7 @@ class Market:
             trust=old.trust,
         )
 
-    def post(self, name: str, **request: object) -> RecordId:
+    def post(self, name: str, *, canary: bytes = b"", **request: object) -> RecordId:
         poster = self.traders[name]
         body = draft_post(
             PostRequest(**request),  # type: ignore[arg-type]
@@ -124,6 +124,7 @@ class Market:
             relay=None,
             addresses=(),
             nonce=str(len(poster.changes)),
+            canary=canary,
         )
         task = self.tell(name, Asked(body)).begun()
         self.settle()
@@ -193,8 +194,11 @@ class Market:
     def offer(self, name: str, task: RecordId) -> None:
         """Let the relay offer a task to a trader that came later."""
         posts = (trader.agent.entry(task) for trader in self.traders.values())
-        post = next(entry.task.post for entry in posts if entry is not None)
-        self.tell(name, Arrived(post))
+        self.hear(name, next(entry.task.post for entry in posts if entry is not None))
+
+    def hear(self, name: str, record: Record) -> None:
+        """Let the relay hand a record to a trader."""
+        self.tell(name, Arrived(record))
         self.settle()
 
     def _learn_post(self, name: str, task: RecordId, poster: AgentId) -> None:
