@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.scripted_relay import RELAY, Relay, Wire
 from tests.strategies import make_post
+from tests.town import until
 
 from bazaar_host import clock
 from bazaar_host.memory import MemoryNetwork
@@ -21,8 +22,8 @@ ADA = Keypair.from_name("ada")
 pytestmark = pytest.mark.timeout(20)
 
 
-async def serve_until_claim(wire: Wire, post: Record) -> frames.Claim:
-    """Answer as a relay does, offer ``post``, and return the claim without an answer to it."""
+async def serve_until_claim(wire: Wire, *posts: Record) -> frames.Claim:
+    """Answer as a relay does, offer ``posts``, and return a claim without an answer to it."""
     while True:
         frame: frames.Frame = await wire.take(object)  # type: ignore[arg-type]
         match frame:
@@ -31,8 +32,9 @@ async def serve_until_claim(wire: Wire, post: Record) -> frames.Claim:
             case frames.Publish(request, records):
                 await wire.say(frames.Published(request, ("accepted",) * len(records)))
             case frames.Subscribe(request, _, since):
-                offer = () if since else (frames.Event(7, post.raw),)
-                await wire.say(*offer, frames.CaughtUp(request, 7))
+                offers = () if since else enumerate(posts, start=7)
+                await wire.say(*(frames.Event(cursor, post.raw) for cursor, post in offers))
+                await wire.say(frames.CaughtUp(request, 6 + len(posts)))
             case frames.Claim() as claim:
                 return claim
             case other:
@@ -63,3 +65,30 @@ async def test_a_claim_that_is_lost_with_the_link_is_made_again(tmp_path: Path) 
                 await wire.say(frames.Error(claim.request, "taken", "it is running"))
                 again = await serve_until_claim(wire, post)
                 assert again.task == post.id, attempt
+
+
+async def test_a_worker_claims_no_more_than_it_has_slots_for(tmp_path: Path) -> None:
+    """It would only decline it, and hold others up: a relay does not forgive that for ever."""
+    network, relay = MemoryNetwork(), Relay()
+    body = make_post(mode="claim", bid_window_ms=0, sequencer=RELAY.agent, capability_version=1)
+    first, second = (seal(ADA, body, time_ms=clock.now_ms() + one) for one in range(2))
+    homes.create(tmp_path, name="bo", relays=(), passphrase=None)
+    settings = NodeSettings(
+        relays=[f"{HERE}/p2p/{to_peer_id(RELAY.agent)}"],
+        offers=[OfferSettings(capability="pdf.extract", command="true")],
+        home=tmp_path,
+        slots=1,
+    )
+    async with (
+        network.open(RELAY, [HERE], [frames.RELAY_PROTOCOL], relay.on_link),
+        open_node(settings, open_transport=network.open) as bo,
+    ):
+        wire = await relay.greeted()
+        claim = await serve_until_claim(wire, first, second)
+        worker = bo._driver.agent._worker
+        other = second if claim.task == first.id else first
+        await until(
+            lambda: worker._deferred.is_pausing(other.id, clock.now_ms()), lambda is_so: is_so
+        )
+        await wire.say(frames.Error(claim.request, "expired", "it is over"))
+        assert (await serve_until_claim(wire)).task == other.id
