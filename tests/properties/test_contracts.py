@@ -45,7 +45,7 @@ class Heap:
         self.records: list[Record] = []
         for _ in range(draw(st.integers(1, 2))):
             self.award()
-        for _ in range(draw(st.integers(0, 30))):
+        for _ in range(draw(st.integers(0, 40))):
             self.say()
 
     def one_of(self, *choices: str) -> str:
@@ -72,10 +72,14 @@ class Heap:
             relays=tuple(by[name].agent for name in names),
         )
         self.records += [post, granted]
+        if self.draw(st.integers(0, 3)):
+            self.records.append(by[worker].accept(granted))
+            self.records.append(by[worker].deliver(granted))
 
     def say(self) -> None:
         """Have somebody sign something, most often who may."""
-        kind = self.one_of(*EVIDENCE)
+        # Most of it is early in a deal, so that there is something for the rest to hang on.
+        kind = self.one_of("accept", "deliver", "accept", "deliver", *EVIDENCE)
         parents = [one for one in self.records if one.kind == HANGS_ON[kind]]
         if not parents:
             return

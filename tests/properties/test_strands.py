@@ -1,6 +1,7 @@
 """Sums that fade: the same findings give the same sum to the last digit, however they came."""
 
 import random
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -113,6 +114,21 @@ def test_a_second_time_or_an_earlier_one_has_to_be_folded_again() -> None:
     assert tally.add(finding(2, 4)) is None
     assert tally.add(finding(2, 6)) is not None
     assert fold([]) == Tally.empty()
+
+
+def test_a_round_leaves_98_percent_of_the_good_and_99_of_the_bad() -> None:
+    tally = fold([finding(1, 7), finding(2, 7, is_good=False, weight=500)])
+    assert (tally.count, tally.round) == (2, 7)
+    assert tally.at(8) == (0.98, 0.99 * 0.5)
+    assert tally.at(9) == (0.98 * 0.98, 0.99 * 0.99 * 0.5)
+
+
+def test_two_contracts_under_one_record_stand_in_order() -> None:
+    one, other = finding(1, 7), finding(2, 7)
+    both = sorted((replace(other, record=one.record), one), key=lambda finding: finding.contract)
+    tally = fold(both[:1])
+    assert tally.add(both[1]) == fold(both) != tally
+    assert fold(both[1:]).add(both[0]) is None
 
 
 def test_findings_of_different_strands_never_mix() -> None:
