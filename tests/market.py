@@ -71,6 +71,8 @@ class Market:
         self.now_ms = 1_700_000_000_000
         self.traders: dict[str, Trader] = {}
         self.works = True
+        self.relay: AgentId | None = None
+        """Who sequences the tasks that are to be sequenced by a relay."""
         self.unrouted: set[str] = set()
         """To whom the relay offers no posts."""
         self.judges: list[object] = []
@@ -121,7 +123,7 @@ class Market:
         body = draft_post(
             PostRequest(**request),  # type: ignore[arg-type]
             poster=poster.keys.agent,
-            relay=None,
+            relay=self.relay,
             addresses=(),
             nonce=str(len(poster.changes)),
             canary=canary,

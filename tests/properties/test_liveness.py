@@ -1,6 +1,9 @@
 """Whatever outages, crashes and failures there were: when they are over, every task is done."""
 
+from typing import Any
+
 from hypothesis import given, settings, strategies as st
+from tests.relayed_market import RelayedMarket
 from tests.routed_market import RoutedMarket
 
 from bazaar_protocol.log import check_segment
@@ -33,7 +36,9 @@ def test_every_task_is_done_once_all_are_back(
     market.add("ada")
     market.add("bo", capability=CAPABILITY, price=40)
     market.add("cy", capability=CAPABILITY, price=35, slots=2)
-    mode = {"price": 50} if bid_window_ms == 0 else {"price_max": 50, "bid_window_ms": 500}
+    mode: dict[str, Any] = (
+        {"price": 50} if bid_window_ms == 0 else {"price_max": 50, "bid_window_ms": 500}
+    )
     tasks = [
         market.post(
             "ada", capability=CAPABILITY, schedule_to_start_ms=2_000, heartbeat_timeout_ms=6_000,
@@ -41,6 +46,38 @@ def test_every_task_is_done_once_all_are_back(
         )
         for _ in range(3)
     ]  # fmt: skip
+    check_all_are_done(market, tasks, happened)
+    for trader in market.traders.values():
+        check_segment([record.raw for record in trader.log])
+    for task in tasks:
+        check_history(market, task)
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(steps, st.just(("crash", "relay"))), max_size=25))
+def test_every_claim_that_a_relay_sequences_is_done_once_all_are_back(
+    happened: list[tuple[str, str | float]],
+) -> None:
+    market = RelayedMarket()
+    market.add("ada")
+    market.add("bo", capability=CAPABILITY, price=40)
+    market.add("cy", capability=CAPABILITY, price=35, slots=2)
+    market.open()
+    tasks = [
+        market.post(
+            "ada", capability=CAPABILITY, schedule_to_start_ms=2_000, heartbeat_timeout_ms=6_000,
+            attempts_max=100, price=50, sequencer="relay",
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    check_all_are_done(market, tasks, happened)
+    market.close()
+
+
+def check_all_are_done(
+    market: RoutedMarket, tasks: list[RecordId], happened: list[tuple[str, str | float]]
+) -> None:
+    """Let it all happen, then everybody be back; after a while every task has to be accepted."""
     for what, whom in happened:
         happen(market, what, whom)
     for name in NAMES:
@@ -51,15 +88,15 @@ def test_every_task_is_done_once_all_are_back(
             market.end(name)
         market.judge_all()
     assert [market.task("ada", task).state for task in tasks] == [State.ACCEPTED] * len(tasks)
-    for trader in market.traders.values():
-        check_segment([record.raw for record in trader.log])
-    for task in tasks:
-        check_history(market, task)
 
 
 def happen(market: RoutedMarket, what: str, whom: str | float) -> None:
     if isinstance(whom, float):
         market.wait(whom)
+        return
+    if whom == "relay":
+        assert isinstance(market, RelayedMarket)
+        market.crash_relay()
         return
     is_cut_off = market.traders[whom].is_cut_off
     match what:
