@@ -131,6 +131,18 @@ def restore(
     return manifest
 
 
+def made_ms(store: Path) -> int | None:
+    """Return when the store at this path was made as a backup; None if it is none.
+
+    Raises:
+        StorageError: It cannot be read.
+
+    """
+    with translated(store), closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as db:
+        rows = db.execute("SELECT value FROM meta WHERE name = ?", (BACKUP_MARK,)).fetchall()
+    return int(rows[0][0]) if rows else None
+
+
 def _unpack(
     tar: tarfile.TarFile, node: NodeSettings, ask: Passphrase, file: Path
 ) -> tuple[Keypair, Manifest]:

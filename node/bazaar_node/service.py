@@ -113,7 +113,9 @@ class RelayView(msgspec.Struct, frozen=True, kw_only=True):
     is_caught_up: bool
     cursor: int
     trouble: str
-    """Why it is not connected, for people."""
+    """Why it is not connected or not used, for people."""
+    is_left_behind: bool = False
+    """It holds entries of our log that an old backup had lost, and is of no use any more."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,11 +75,11 @@ def test_a_key_is_locked_and_backed_up(shell: Shell, home: Path, tmp_path: Path)
     assert b"LOCKED" in (home / "recovery.key").read_bytes()
     assert "locked by a passphrase" in shell("doctor").out
     copy = tmp_path / "copy.key"
-    backup = ("key", "backup", str(copy), "--passphrase-file", str(secret))
+    backup = ("key", "backup", str(copy), "--key-only", "--passphrase-file", str(secret))
     done = shell(*backup, "--new-passphrase-file", str(secret))
     assert done.status == OK, done.err
     assert key_files.read(copy, lambda: b"correct horse").agent == parse_agent(agent)
-    assert shell(*backup, "--no-passphrase").status == USAGE
+    assert shell(*backup).status == USAGE
     secret.write_text("wrong\n")
     assert shell("key", "show", "--passphrase-file", str(secret)).status == USAGE
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -16,7 +17,7 @@ import msgspec
 
 from bazaar_host import key_files
 from bazaar_host.addresses import Address
-from bazaar_node import settings
+from bazaar_node import backups, settings
 from bazaar_node.api.client import Client
 from bazaar_node.service import RelayView, Status
 from bazaar_node.settings import FileSettings, NodeSettings
@@ -55,6 +56,7 @@ def check_all(home: Path, passphrase_file: Path | None) -> Iterator[Finding]:
     yield _check_home(home)
     yield _check_key(node)
     yield _check_recovery_key(node)
+    yield _check_backup(node)
     yield _check_room(home)
     yield _check_clock(node)
     values = FileSettings()
@@ -137,6 +139,19 @@ def _check_recovery_key(node: NodeSettings) -> Finding:
     return Finding("ok", "recovery", "the recovery key is not on this machine")
 
 
+def _check_backup(node: NodeSettings) -> Finding:
+    if not node.database_path.exists():
+        return Finding("ok", "store", "there is none yet")
+    try:
+        made_ms = backups.made_ms(node.database_path)
+    except BazaarError as error:
+        return Finding("fail", "store", str(error), "bazaar key restore FILE --home DIR")
+    if made_ms is None:
+        return Finding("ok", "store", "keep a copy of it elsewhere: bazaar key backup FILE")
+    found = "it was restored from a backup, and may not sign yet"
+    return Finding("fail", "store", found, f"bazaar recover --home {shlex.quote(str(node.home))}")
+
+
 def _check_room(home: Path) -> Finding:
     there = next((folder for folder in (home, *home.parents) if folder.exists()), Path("/"))
     free = shutil.disk_usage(there).free
@@ -179,6 +194,9 @@ def _check_connection(relay: RelayView) -> Finding:
     if relay.is_connected:
         return Finding("ok", "relay", f"{relay.address} is connected")
     trouble = clean(relay.trouble, _TEXT_CHARS)
+    if relay.is_left_behind:
+        found = f"{relay.address} is not used: {trouble}"
+        return Finding("warn", "relay", found, "name another one in its place in bazaar.toml")
     return Finding(
         "fail", "relay", f"{relay.address}: {trouble}", "ask its operator, or add another relay"
     )

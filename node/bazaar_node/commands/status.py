@@ -47,6 +47,8 @@ def _facts(found: Status) -> list[tuple[str, str]]:
 
 
 def _relay(relay: RelayView) -> str:
+    if relay.is_left_behind:
+        return f"{relay.address}  not used: {clean(relay.trouble, _LINE_CHARS)}"
     if not relay.is_connected:
         return f"{relay.address}  not connected: {clean(relay.trouble, _LINE_CHARS)}"
     return f"{relay.address}  connected" + ("" if relay.is_caught_up else ", catching up")
