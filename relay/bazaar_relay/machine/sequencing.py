@@ -8,9 +8,9 @@ from typing import Final
 from bazaar_protocol import award, limits
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Body, Breach, Genesis
+from bazaar_protocol.kinds import Breach, Genesis
 from bazaar_protocol.letters import Renewed, encode_letter
-from bazaar_protocol.records import Record, RecordId, seal
+from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.sealing import seal_to
 from bazaar_protocol.task import (
     TERMINAL,
@@ -23,6 +23,7 @@ from bazaar_protocol.task import (
     link_to,
     step,
 )
+from bazaar_relay.machine.own_log import append
 from bazaar_relay.machine.state import Answered, RelayState
 from bazaar_relay.storage.store import NewLetter
 
@@ -51,7 +52,7 @@ class Sequencer:
 
     def begin_log(self, recovery: bytes, now_ms: int) -> None:
         """Sign the first entry of the relay's log."""
-        self._append(Genesis(recovery), (), now_ms)
+        append(self._state, Genesis(recovery), (), now_ms)
 
     def claim(self, task_id: RecordId, worker: AgentId, answered: Answered, now_ms: int) -> Record:
         """Award a task to ``worker``, or return the award that it holds already.
@@ -103,7 +104,7 @@ class Sequencer:
             assert task.award is not None
             breach = Breach(task.id, link_to(task.accept), task.epoch, overdue.deadline)
             audience = (task.accept.author, task.poster)
-            record = self._append(breach, audience, now_ms)
+            record = append(self._state, breach, audience, now_ms)
             self._state.put_task(step(task, record, now_ms), now_ms)
         else:
             self._state.set_timer(task, now_ms)
@@ -128,15 +129,6 @@ class Sequencer:
             relays=(self._state.me,),
         )
         replaced = () if task.worker is None else (task.worker,)
-        record = self._append(body, (worker, task.poster, *replaced), now_ms)
+        record = append(self._state, body, (worker, task.poster, *replaced), now_ms)
         self._state.put_task(step(task, record, now_ms), now_ms)
-        return record
-
-    def _append(self, body: Body, audience: tuple[AgentId, ...], now_ms: int) -> Record:
-        state = self._state
-        head = state.own_head
-        record = seal(state.keys, body, time_ms=now_ms, seq=head.seq + 1, prev=head.id)
-        state.group.keep(record, audience, None)
-        state.remember(record, now_ms)
-        state.remember_entry(record)
         return record
