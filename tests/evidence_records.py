@@ -37,9 +37,7 @@ class State:
 @asynccontextmanager
 async def opened(path: Path, keys: Keypair = EGO) -> AsyncGenerator[EvidenceStore]:
     async with NodeStore.open(path / "node.sqlite3") as store:
-        evidence = EvidenceStore(store, keys, lambda: NOW_MS)
-        await evidence.load()
-        yield evidence
+        yield await EvidenceStore.load(store, keys, lambda: NOW_MS)
 
 
 async def keep(store: EvidenceStore, given: Sequence[Record]) -> int:

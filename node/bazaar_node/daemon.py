@@ -23,7 +23,7 @@ from bazaar_node.errands import Errands
 from bazaar_node.market.agent import Agent
 from bazaar_node.market.drafts import draft_offer
 from bazaar_node.market.events import Logged
-from bazaar_node.market.opinions import NoOpinions, Opinions
+from bazaar_node.market.opinions import ScoredOpinions
 from bazaar_node.market.policy import Policies
 from bazaar_node.market.successions import Successions
 from bazaar_node.market.turn import Pen
@@ -36,6 +36,8 @@ from bazaar_node.storage.ended import read_ended
 from bazaar_node.storage.market_memory import load_trust
 from bazaar_node.storage.retention import forget_forever
 from bazaar_node.storage.store import NodeStore
+from bazaar_node.trust.archive import Archive
+from bazaar_node.trust.evidence_store import EvidenceStore
 from bazaar_node.work.schemas import SchemaChecker
 from bazaar_node.work.workshop import Handler, Workshop
 from bazaar_protocol import limits
@@ -84,8 +86,7 @@ async def open_node(
         policies: Whom to deal with, instead of what the settings say.
 
     Raises:
-        LocalError: The node cannot run. When it cannot go on (its store is an old copy), the
-            block is cancelled, and this is raised at its end.
+        LocalError: The node cannot run, or cannot go on: then the block is cancelled first.
 
     """
     clock = SteadyClock()
@@ -93,7 +94,7 @@ async def open_node(
         async with AsyncExitStack() as stack:
             keys = read_keys(settings)
             store = await stack.enter_async_context(NodeStore.open(settings.database_path))
-            await _begin_log(store, settings, keys, clock)
+            evidence = await _begin(store, settings, keys, clock)
             blobs = BlobStore(settings.blobs_path, settings.blob_bytes_max)
             serving = await stack.enter_async_context(_Serving(blobs).open())
             transport = await stack.enter_async_context(
@@ -101,20 +102,21 @@ async def open_node(
             )
             schemas = await stack.enter_async_context(SchemaChecker())
             addresses = tuple(settings.announce or transport.addresses)
-            build = _builder(store, keys, settings, addresses, policies=policies)
+            build = _builder(evidence, settings, addresses, policies=policies)
             serving.driver = driver = Driver(store, build, clock)
             office = _office(keys, transport, store, driver, settings=settings)
+            archive = Archive(evidence, office)
             workshop = Workshop(driver, blobs, schemas, settings.home / "work")
-            workshop.handlers.update(handlers or {})
+            workshop.handlers |= handlers or {}
             errands = Errands(driver, office, store, workshop)
             await driver.load(errands)
             office.check_offers(driver.agent.offers)
             await stack.enter_async_context(errands.serving())
             background = await stack.enter_async_context(_background())
-            for work in (driver.run(), forget_forever(store, clock), office.run(settings.relays)):
-                background.start(work)
-            metrics = count(driver, office, store)
-            parts = Parts(settings, store, driver, office, errands, workshop, addresses, metrics)
+            running = driver.run(), office.run(settings.relays), archive.run()
+            background.start(*running, forget_forever(store, clock))
+            made = (settings, store, driver, office, errands, workshop, addresses)
+            parts = Parts(*made, count(driver, office, store), archive)
             yield Desk(parts, started_ms=clock.now_ms())
     except BaseExceptionGroup as group:
         raise _worst(group) from None
@@ -130,6 +132,13 @@ def read_keys(settings: NodeSettings) -> Keypair:
     source = settings.passphrase_file
     ask = key_files.from_terminal() if source is None else key_files.from_file(source)
     return key_files.read(settings.key_path, ask)
+
+
+async def _begin(
+    store: NodeStore, settings: NodeSettings, keys: Keypair, clock: SteadyClock
+) -> EvidenceStore:
+    await _begin_log(store, settings, keys, clock)
+    return await EvidenceStore.load(store, keys, clock.now_ms)
 
 
 async def _begin_log(
@@ -172,15 +181,15 @@ def _recovery_key(path: Path) -> bytes:
 
 
 def _builder(
-    store: NodeStore,
-    keys: Keypair,
+    evidence: EvidenceStore,
     settings: NodeSettings,
     addresses: tuple[str, ...],
     *,
     policies: Policies | None,
-    opinions: Opinions | None = None,
 ) -> Callable[[], Awaitable[Agent]]:
+    store, keys = evidence.store, evidence.keys
     chosen = settings.policy.policies() if policies is None else policies
+    opinions = ScoredOpinions(evidence.scorer)
 
     async def build() -> Agent:
         configured = [draft_offer(offer.request()) for offer in settings.offers]
@@ -194,7 +203,7 @@ def _builder(
             offers=offers,
             slots=settings.slots,
             price_min=settings.price_min,
-            trust=await load_trust(store, chosen, opinions or NoOpinions()),
+            trust=await load_trust(store, chosen, opinions),
         )
         agent.addresses = addresses
         agent.successions = Successions(await read_ended(store))
@@ -249,9 +258,9 @@ class _Background:
         self._tasks = tasks
         self._started: list[asyncio.Task[None]] = []
 
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run ``work`` until the block ends."""
-        self._started.append(self._tasks.create_task(work))
+    def start(self, *works: Coroutine[None, None, None]) -> None:
+        """Run ``works`` until the block ends."""
+        self._started += [self._tasks.create_task(work) for work in works]
 
     def stop(self) -> None:
         """Cancel what was started."""

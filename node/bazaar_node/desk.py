@@ -35,6 +35,7 @@ from bazaar_node.service import (
 )
 from bazaar_node.settings import NodeSettings
 from bazaar_node.storage.store import NodeStore, fold
+from bazaar_node.trust.archive import Archive
 from bazaar_node.work.workshop import Workshop
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError, IllegalTransition, NotFound, NotReady
@@ -62,6 +63,7 @@ class Parts:
     workshop: Workshop
     addresses: tuple[str, ...]
     metrics: Metrics
+    archive: Archive
 
 
 class Desk:
@@ -77,6 +79,7 @@ class Desk:
         self._workshop = parts.workshop
         self._addresses = parts.addresses
         self._started_ms = started_ms
+        self.archive = parts.archive
         self.canaries = CanaryDesk(parts.store, parts.driver)
         # A lock lives as long as somebody posts under its key.
         self._posting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

@@ -14,7 +14,16 @@ from typing import Final, Protocol
 
 from bazaar_host.clock import SteadyClock
 from bazaar_node.market.agent import Agent
-from bazaar_node.market.events import Action, AgentEvent, Change, Outgoing, Resumed, Ticked
+from bazaar_node.market.events import (
+    Action,
+    AgentEvent,
+    Arrived,
+    Change,
+    Outgoing,
+    Resumed,
+    Ticked,
+    Witnessed,
+)
 from bazaar_node.market.turn import Turn
 from bazaar_node.storage.store import NodeStore, Parcel, RelayMark
 from bazaar_protocol.errors import BazaarError, StorageError
@@ -22,6 +31,8 @@ from bazaar_protocol.errors import BazaarError, StorageError
 EVENTS_QUEUED_MAX: Final = 1_024
 EVENTS_PER_COMMIT_MAX: Final = 256
 REST_MS_MAX: Final = 60_000
+WITNESSED_KINDS: Final = ("proof", "omission", "succession", "stamp", "vouch")
+"""Evidence that is no part of a task, and comes by a subscription."""
 _MS_PER_S: Final = 1_000
 
 
@@ -207,7 +218,9 @@ class Driver:
         for number, waiting in enumerate(batch, start=1):
             self.handled += 1
             try:
-                done.append((waiting, self.agent.handle(waiting.event, now_ms)))
+                turn = self.agent.handle(waiting.event, now_ms)
+                turn.changes += _witnessed(waiting.event)
+                done.append((waiting, turn))
             except BazaarError as error:
                 _fail(waiting.answer, error)
                 if self.agent.is_spoiled:
@@ -231,6 +244,15 @@ class Driver:
 
 
 _FAILED_COMMIT_PAUSE_S: Final = 0.2
+
+
+def _witnessed(event: AgentEvent) -> list[Change]:
+    """Have evidence kept in the same commit; what it says of others concerns no task."""
+    match event:
+        case Arrived(record) if record.kind in WITNESSED_KINDS:
+            return [Witnessed(record)]
+        case _:
+            return []
 
 
 def _parcels(changes: list[Change], newest: int) -> list[Parcel]:

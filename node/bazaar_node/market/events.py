@@ -269,7 +269,16 @@ class Probed:
     probe: Probe
 
 
-Change: TypeAlias = Logged | Began | Observed | Noted | Opened | Outgoing | Concluded | Probed
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """Evidence came that is about no task of ours: it is looked at when there is time."""
+
+    record: Record
+
+
+Change: TypeAlias = (
+    Logged | Began | Observed | Noted | Opened | Outgoing | Concluded | Probed | Witnessed
+)
 
 
 # Actions: carried out after the changes are durable; losing one is mended by ``Resumed``.

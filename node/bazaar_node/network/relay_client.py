@@ -29,7 +29,7 @@ from bazaar_protocol.sealing import open_sealed
 if TYPE_CHECKING:
     from bazaar_node.network.relays import RelayOffice
 
-HEARD_KINDS: Final = ("succession",)
+HEARD_KINDS: Final = ("proof", "omission", "succession")
 """What concerns everybody."""
 PARCELS_PER_TURN: Final = 128
 RETRY_S: Final = 0.5
@@ -77,16 +77,16 @@ class RelayClient:
                 log.warning("relay not used", relay=self.address, trouble=self.trouble)
                 return
             await self._office.wait_for_others()
+            await self._office.confront(self, known)
             await self._office.send_log(session, after=known)
+            also = await self._office.also_hear()
             if welcome.store != self.mark.store:  # a new store: what we knew of it means nothing
                 self._keep(RelayMark(welcome.store, 0, self.mark.acknowledged))
                 await session.publish(await self._office.open_posts())
         except StorageError as error:
             raise LinkClosed(_OUR_STORE.format(error)) from error
-        me = self._office.keys.agent
-        await session.subscribe(
-            [frames.Filter(to=(me,)), frames.Filter(kinds=HEARD_KINDS)], self.mark.cursor
-        )
+        filters = [frames.Filter(to=(self._office.keys.agent,)), frames.Filter(kinds=HEARD_KINDS)]
+        await session.subscribe([*filters, *also], self.mark.cursor)
         self.is_ready = True
         self._has_parcels.set()
         self._office.on_ready()

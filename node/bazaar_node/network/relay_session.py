@@ -216,6 +216,18 @@ class RelaySession:
                 raise self._broken("the records of a task have no end")
             after = segment.cursor
 
+    async def inclusion(self, record: bytes) -> frames.Included:
+        """Ask for the receipt that a record is under; ``not-found`` while there is none."""
+        answer = await self.request(frames.GetInclusion(0, record))
+        assert isinstance(answer, frames.Included)
+        return answer
+
+    async def statement(self, author: bytes) -> bytes:
+        """Have the relay sign which entry of a log is the newest that it has."""
+        answer = await self.request(frames.GetStatement(0, author))
+        assert isinstance(answer, frames.Stated)
+        return answer.record
+
     async def claim(self, task: bytes) -> bytes:
         """Ask the relay, which is the sequencer, for a task; return its award."""
         answer = await self.request(frames.Claim(0, task))

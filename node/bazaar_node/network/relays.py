@@ -29,6 +29,7 @@ from bazaar_protocol.errors import (
     RemoteError,
     StorageError,
 )
+from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import detect_fork
 from bazaar_protocol.records import Record, unseal
@@ -72,6 +73,10 @@ class RelayOffice:
         """Set once some relay has confirmed that our store is not an old copy."""
         self.keep: Callable[[KeepData], Awaitable[None]]
         """Keeps data that a letter brought; set before ``run``."""
+        self.confront: Callable[[RelayClient, int], Awaitable[None]] = _let_be
+        """Called with how much of our log a relay has, before it is given the rest."""
+        self.also_hear: Callable[[], Awaitable[Sequence[Filter]]] = _nothing_else
+        """Says what we want to hear beside what is for us."""
         self.heirs = Heirs(
             keys.agent, store, driver, lambda: [client.session for client in self.connected()]
         )
@@ -141,7 +146,8 @@ class RelayOffice:
                     f"relay {session.address} knows entry {newest.seq} of our log, which is not in "
                     f"our store (it ends at {ours.seq}): this is an old backup, and signing with "
                     "it would contradict what we signed before. To catch up and go on, type: "
-                    f"{self.recover_command}"
+                    f"{self.recover_command} (or, if this is no backup, somebody else signs with "
+                    "our key; then type: bazaar key recover --recovery-key FILE)"
                 )
             case Parted(is_lost=True) as parted:
                 first, last = parted.theirs.seq, parted.newest.seq
@@ -300,3 +306,12 @@ class RelayOffice:
                     await self.outbox.drop(max(min(reached), max(reached) - OUTBOX_KEPT_MAX))
             except StorageError as error:  # nothing is lost: it is done again
                 log.warning("cannot tidy up", trouble=str(error))
+
+
+async def _let_be(client: RelayClient, known: int) -> None:
+    """Draw no conclusion from what a relay knows of our log."""
+    del client, known
+
+
+async def _nothing_else() -> Sequence[Filter]:
+    return ()

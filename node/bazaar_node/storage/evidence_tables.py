@@ -122,5 +122,7 @@ EVIDENCE_TABLES: Final = """
         id BLOB NOT NULL, relay BLOB NOT NULL, PRIMARY KEY (id, relay)
     ) STRICT, WITHOUT ROWID;
     -- Evidence that a subscription brought, until it is looked at.
-    CREATE TABLE witnessed (number INTEGER PRIMARY KEY, raw BLOB NOT NULL) STRICT;
+    CREATE TABLE witnessed (
+        number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, raw BLOB NOT NULL
+    ) STRICT;
 """

@@ -14,8 +14,9 @@ from bazaar_node.market.events import (
     Opened,
     Outgoing,
     Probed,
+    Witnessed,
 )
-from bazaar_protocol import codec
+from bazaar_protocol import codec, limits
 from bazaar_protocol.kinds import Post
 from bazaar_protocol.records import Record
 
@@ -40,6 +41,8 @@ def write_change(db: sqlite3.Connection, change: Change) -> None:
             db.execute(_INSERT_OUTCOME, astuple(outcome))
         case Probed(probe):
             db.execute(_INSERT_PROBE, astuple(probe))
+        case Witnessed(record):
+            _witness(db, record)
         case _:
             assert_never(change)
 
@@ -81,6 +84,16 @@ def _note(db: sqlite3.Connection, change: Noted) -> None:
             change.record, 0, change.note,
         ),
     )  # fmt: skip
+
+
+def _witness(db: sqlite3.Connection, record: Record) -> None:
+    """Leave a record to whoever gathers evidence, unless it is known or too many wait already."""
+    db.execute(
+        """INSERT OR IGNORE INTO witnessed (id, raw) SELECT :id, :raw
+           WHERE (SELECT coalesce(max(number) - min(number), 0) FROM witnessed) < :most
+           AND NOT EXISTS (SELECT 1 FROM evidence WHERE id = :id)""",
+        {"id": record.id, "raw": record.raw, "most": limits.EVIDENCE_WITNESSED_MAX},
+    )
 
 
 def _keep(db: sqlite3.Connection, record: Record) -> None:

@@ -135,10 +135,13 @@ def wanted(db: sqlite3.Connection, now_ms: int, limit: int) -> list[tuple[AgentI
     return [(AgentId(agent), Circle(circle)) for agent, circle in rows]
 
 
-def next_wanted_ms(db: sqlite3.Connection) -> int | None:
-    """Return when the next log is to be asked for."""
-    row = db.execute("SELECT min(wanted_ms) FROM author WHERE wanted_ms IS NOT NULL").fetchone()
-    return None if row is None or row[0] is None else int(row[0])
+def read_nearest(db: sqlite3.Connection) -> list[AgentId]:
+    """Return those of whom we want to hear at once, the nearest first."""
+    rows = db.execute(
+        "SELECT agent FROM author WHERE circle > 0 ORDER BY circle, interest_ms DESC LIMIT ?",
+        (limits.AUTHORS_HEARD_MAX,),
+    )
+    return [AgentId(agent) for (agent,) in rows]
 
 
 def was_asked(db: sqlite3.Connection, agent: AgentId, now_ms: int, *, is_done: bool) -> None:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from bazaar_node.storage.store import NodeStore
 from bazaar_node.trust import booking
@@ -36,22 +36,33 @@ class EvidenceStore:
         self.now_ms = now_ms
         self.book = Book()
         self.scorer = Scorer(self.book, self.ours)
+        self.has_changed = store.has_changed
+        """Set by every turn of the market that was written."""
         self.has_words = False
         """Whether something was found that all relays have to be told."""
-        self._store = store
-        self._keys = keys
+        self.store = store
+        self.keys = keys
 
-    async def load(self) -> None:
-        """Make the book anew of what is kept.
+    @classmethod
+    async def load(cls, store: NodeStore, keys: Keypair, now_ms: Callable[[], int]) -> Self:
+        """Return the evidence in ``store``, with the book that it makes.
 
         Raises:
             StorageError: It cannot be read.
 
         """
-        contents = await self.read(partial(booking.read_contents, ours=self.ours))
-        book = Book()
-        booking.tell(book, contents)
-        self.book, self.scorer = book, Scorer(book, self.ours)
+        evidence = cls(store, keys, now_ms)
+        booking.tell(evidence.book, await evidence.contents())
+        return evidence
+
+    async def contents(self) -> News:
+        """Return all that a book has to hold, as if it had just happened.
+
+        Raises:
+            StorageError: It cannot be read.
+
+        """
+        return await self.read(partial(booking.read_contents, ours=self.ours))
 
     async def keep(
         self, records: Sequence[Record], circle: Circle, *, begins_run: bool = False
@@ -79,7 +90,7 @@ class EvidenceStore:
         now_ms = self.now_ms()
 
         def accuse(body: Proof) -> Record:
-            return seal(self._keys, body, time_ms=now_ms)
+            return seal(self.keys, body, time_ms=now_ms)
 
         return Way(self.ours, accuse, circle, now_ms, begins_run)
 
@@ -90,7 +101,7 @@ class EvidenceStore:
             StorageError: It could not be done, and nothing of it was.
 
         """
-        news = await self._store.work(work)
+        news = await self.store.work(work)
         booking.tell(self.book, news)
         self.has_words |= news.has_words
         return news
@@ -102,7 +113,7 @@ class EvidenceStore:
             StorageError: It could not be done, and nothing of it was.
 
         """
-        return await self._store.work(work)
+        return await self.store.work(work)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``work`` reads.
@@ -111,4 +122,4 @@ class EvidenceStore:
             StorageError: It cannot be read.
 
         """
-        return await self._store.read(work)
+        return await self.store.read(work)

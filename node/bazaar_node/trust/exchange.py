@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, cast
+from typing import BinaryIO, Final, Literal
 
 from bazaar_host.storage_errors import translated
 from bazaar_node.trust.evidence_store import EvidenceStore
@@ -209,6 +209,6 @@ async def _opened(path: Path, mode: Literal["rb", "xb"]) -> AsyncGenerator[Binar
     with translated(path):
         file = await asyncio.to_thread(open, path, mode)
         try:
-            yield cast("BinaryIO", file)
+            yield file
         finally:
             await asyncio.to_thread(file.close)

@@ -56,6 +56,13 @@ def feed_tasks(way: Way, db: sqlite3.Connection) -> News:
     return news
 
 
+def is_behind(db: sqlite3.Connection) -> bool:
+    """Tell whether our log or our tasks have more than was taken over."""
+    (seq,) = db.execute("SELECT max(seq) FROM log").fetchone()
+    (number,) = db.execute("SELECT max(number) FROM record").fetchone()
+    return (seq or 0) > _cursor(db, _LOG) or (number or 0) > _cursor(db, _TASKS)
+
+
 def read_witnessed(db: sqlite3.Connection) -> list[tuple[int, bytes]]:
     """Return what subscriptions brought and nobody has looked at."""
     return db.execute(

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from bazaar_node.trust import booking
 from bazaar_node.trust.evidence_store import EvidenceStore
 from bazaar_node.trust.histories import Circle
 from bazaar_node.trust.keeping import News, Way, keep_again
@@ -32,18 +33,31 @@ _NEXT: Final = {"parted": "loose", "loose": "logged", "logged": ""}
 
 
 async def rebuild(store: EvidenceStore) -> int:
-    """Derive everything anew, and load the book; return how many records there are.
+    """Derive everything anew, and correct the book by it; return how many records there are.
+
+    The book says what it said until all is derived.
 
     Raises:
         StorageError: It could not go on; the next call, or the next start, does.
 
     """
+    before = await store.contents()
+    seen, met = dict(before.tallies), list(before.met)
     stage = await store.work(_begin)
     last = stage.last
     while stage.name:
-        stage = await _proceed(store, stage)
+        if stage.name == "parted":
+            stage = await store.work(partial(_part, stage))
+        else:
+            derive = partial(_derive, stage, store.way(Circle.OTHER))
+            news, stage = await store.work(derive)
+            seen |= news.tallies
+            met += news.met
         await asyncio.sleep(0)  # others first
-    await store.load()
+    after = await store.contents()
+    after.tallies |= dict.fromkeys(seen.keys() - after.tallies.keys())
+    after.unmet = [*set(met).difference(after.met)]
+    booking.tell(store.book, after)
     return last
 
 
@@ -56,13 +70,6 @@ async def resume(store: EvidenceStore) -> None:
     """
     if await store.read(_read_stage) is not None:
         await rebuild(store)
-
-
-async def _proceed(store: EvidenceStore, stage: _Stage) -> _Stage:
-    if stage.name == "parted":
-        return await store.work(partial(_part, stage))
-    await store.change(partial(_derive, stage, store.way(Circle.OTHER)))
-    return await store.read(_read_stage) or _Stage("", 0, 0)
 
 
 def _begin(db: sqlite3.Connection) -> _Stage:
@@ -89,7 +96,7 @@ def _part(stage: _Stage, db: sqlite3.Connection) -> _Stage:
     return stage
 
 
-def _derive(stage: _Stage, way: Way, db: sqlite3.Connection) -> News:
+def _derive(stage: _Stage, way: Way, db: sqlite3.Connection) -> tuple[News, _Stage]:
     up_to = min(stage.number + BATCH, stage.last)
     rows = db.execute(
         """SELECT raw FROM evidence WHERE number > ? AND number <= ? AND (seq > 0) = ?
@@ -97,8 +104,9 @@ def _derive(stage: _Stage, way: Way, db: sqlite3.Connection) -> News:
         (stage.number, up_to, stage.name == "logged"),
     )
     news = keep_again(db, [parse(raw)[0] for (raw,) in rows.fetchall()], way)
-    _write_stage(db, _advanced(stage, up_to))
-    return news
+    stage = _advanced(stage, up_to)
+    _write_stage(db, stage)
+    return news, stage
 
 
 def _advanced(stage: _Stage, number: int) -> _Stage:

@@ -26,6 +26,9 @@ class Subscriptions:
         self._filters: dict[ConnectionId, Filters] = {}
         self._groups: dict[Filters, _Group] = {}
         self._general: dict[Filters, None] = {}
+        self._by_kind: dict[str, dict[Filters, None]] = {}
+        """Those that want some kinds whomever they are for: every node's, so no record but one of
+        these kinds may cost a look at them."""
         self._by_addressee: dict[AgentId, dict[Filters, None]] = {}
         self._touched: dict[Filters, None] = {}
 
@@ -40,7 +43,9 @@ class Subscriptions:
             self._groups[filters] = _Group()
             for agent in _addressees(filters):
                 self._by_addressee.setdefault(agent, {})[filters] = None
-            if any(not one.to for one in filters):
+            for kind in _kinds(filters):
+                self._by_kind.setdefault(kind, {})[filters] = None
+            if any(not one.to and not one.kinds for one in filters):
                 self._general[filters] = None
         self._groups[filters].members[connection] = None
 
@@ -60,6 +65,10 @@ class Subscriptions:
             del self._by_addressee[agent][filters]
             if not self._by_addressee[agent]:
                 del self._by_addressee[agent]
+        for kind in _kinds(filters):
+            del self._by_kind[kind][filters]
+            if not self._by_kind[kind]:
+                del self._by_kind[kind]
 
     def has(self, connection: ConnectionId) -> bool:
         """Tell whether ``connection`` has subscribed."""
@@ -70,6 +79,7 @@ class Subscriptions:
         asked: dict[Filters, None] = {}
         for agent in audience:
             asked |= self._by_addressee.get(agent, {})
+        asked |= self._by_kind.get(record.kind, {})
         asked |= self._general
         self._ask(asked, stored, record, audience)
 
@@ -107,3 +117,7 @@ class Subscriptions:
 
 def _addressees(filters: Filters) -> dict[AgentId, None]:
     return dict.fromkeys(AgentId(agent) for one in filters for agent in one.to)
+
+
+def _kinds(filters: Filters) -> dict[str, None]:
+    return dict.fromkeys(kind for one in filters if not one.to for kind in one.kinds)
