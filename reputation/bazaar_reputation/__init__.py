@@ -1,1 +1,1 @@
-"""Reserved for the judgement of evidence: history and scores come with the next release. Pure."""
+"""The judgement of evidence: what contracts prove, and what they make of an agent for whom. Pure."""

@@ -172,16 +172,16 @@ def unsettled(contract: Contract) -> tuple[tuple[AgentId, int], ...]:
 
 
 def _read(contract: Contract) -> Case | None:
-    """Choose the records that count; None without the worker's signature."""
+    """Choose the records that count; None when nothing can, above all without the accept."""
     by_kind: dict[str, list[Record]] = {}
     for record in contract.records:
         by_kind.setdefault(record.kind, []).append(record)
     accepts, delivers = by_kind.get("accept", []), by_kind.get("deliver", [])
-    if not accepts:
+    verdicts, breaches = by_kind.get("verdict", []), by_kind.get("breach", [])
+    if not accepts or not (delivers or breaches):
         return None
     accept = accepts[0].body
     assert isinstance(accept, Accept)
-    verdicts, breaches = by_kind.get("verdict", []), by_kind.get("breach", [])
     verdict = _first(verdicts, delivers)
     deliver = _find(verdict, delivers) if verdict is not None else _at(delivers)
     reveal = _opening(contract, by_kind.get("reveal", []), delivers)

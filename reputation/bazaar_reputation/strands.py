@@ -9,7 +9,7 @@ block before the current one no longer counts: nothing beyond 1,023 rounds, ever
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, repeat
 from operator import mul
 from typing import Final, TypeAlias
@@ -51,14 +51,16 @@ class Tally:
         """Return the sums with ``finding``, or None when it is not the newest: fold again then."""
         if _place(finding) <= self.last:
             return None
-        tally = self._faded(finding.round)
-        weight = finding.weight / WHOLE
-        return replace(
-            tally,
-            good=tally.good + weight if finding.is_good else tally.good,
-            bad=tally.bad if finding.is_good else tally.bad + weight,
-            last=_place(finding),
-            count=tally.count + 1,
+        faded, weight = self._faded(finding.round), finding.weight / WHOLE
+        return Tally(
+            faded.good + weight if finding.is_good else faded.good,
+            faded.bad if finding.is_good else faded.bad + weight,
+            finding.round,
+            _place(finding),
+            faded.count + 1,
+            faded.older_good,
+            faded.older_bad,
+            faded.older_count,
         )
 
     def at(self, now: int) -> tuple[float, float]:
