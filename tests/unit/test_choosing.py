@@ -1,5 +1,7 @@
 """Whom a poster gives its tasks to: never a convict, and nobody that its policy refuses."""
 
+from typing import Any
+
 import pytest
 from tests.market import Market
 from tests.told_opinions import CONVICT, ToldOpinions, known, outcome, seasoned
@@ -27,8 +29,8 @@ def opened(opinions: ToldOpinions, **trust: object) -> Market:
     return market
 
 
-def auction(market: Market, **more: object) -> RecordId:
-    given = {"price_max": 100, "bid_window_ms": 1000} | more
+def auction(market: Market, **more: Any) -> RecordId:
+    given: dict[str, Any] = {"price_max": 100, "bid_window_ms": 1000} | more
     return market.post("ada", capability=CAPABILITY, **given)
 
 

@@ -326,7 +326,7 @@ class Agent:
         """Take note of what is said of a task beside its fold, which it does not change."""
         match record.body:
             case Dispute(reason=reason) if record.author == entry.task.worker:
-                turn.note(entry.task.id, "dispute", reason, agent=record.author, record=record.id)
+                self._ledger.remark(turn, entry, record, reason)
             case Reveal() if (record.author, entry.role) == (entry.task.poster, "worker"):
                 self._worker.hear_reveal(turn, entry, record)
             case _:

@@ -32,6 +32,8 @@ class Entry:
     """How many records about it were refused and noted."""
     results: int = 0
     """How many letters with a result were kept."""
+    remarks: int = 0
+    """How many disputes and opened commitments were noted."""
     took_ms: int | None = None
     """How long the worker had it until it delivered, by our clock, if we were there."""
     is_disputed: bool = False
@@ -121,6 +123,14 @@ class Ledger:
             entry.task.id, "refused", f"{record.kind}: {error}",
             agent=record.author, epoch=epoch, record=record.id,
         )  # fmt: skip
+        turn.act(TaskChanged(entry.task.id))
+
+    def remark(self, turn: Turn, entry: Entry, record: Record, note: str = "") -> None:
+        """Note for the owner what somebody says of a task beside its fold; a few times at most."""
+        if entry.remarks == limits.REMARKS_NOTED_PER_TASK_MAX:
+            return
+        entry.remarks += 1
+        turn.note(entry.task.id, record.kind, note, agent=record.author, record=record.id)
         turn.act(TaskChanged(entry.task.id))
 
     def begin(self, turn: Turn, post: Record, role: Role, command: str = "") -> Entry:

@@ -47,6 +47,8 @@ from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import State, award_of, link_to
 
 BUSY_RETRY_MS: Final = 5_000
+CLAIM_BUSY: Final = "busy"
+"""Why a claim was not even made: there is no slot for what it would bring."""
 CLAIM_PAUSE_MS: Final = 1_000
 """How soon to ask again for a task that another has."""
 FAILED_PAUSE_MS: Final = 5_000
@@ -102,7 +104,9 @@ class Worker:
     def claim_refused(self, turn: Turn, event: ClaimRefused) -> None:
         """Come back later to a task that another has, unless it is over."""
         entry = self._ledger.get(event.task)
-        if entry is not None and not event.is_final:
+        if entry is not None and event.code == CLAIM_BUSY:
+            self._deferred.add(entry.task.post)
+        elif entry is not None and not event.is_final:
             self._come_back(turn, entry, CLAIM_PAUSE_MS)
 
     def take(self, turn: Turn, entry: Entry, record: Record) -> None:
@@ -120,7 +124,7 @@ class Worker:
 
     def hear_reveal(self, turn: Turn, entry: Entry, record: Record) -> None:
         """Read what the poster knew before: it may show that our result was rejected unjustly."""
-        turn.note(entry.task.id, "reveal", agent=record.author, record=record.id)
+        self._ledger.remark(turn, entry, record)
         self._protest(turn, entry, record)
 
     def observe(self, turn: Turn, entry: Entry, record: Record | None) -> bool:
