@@ -232,6 +232,23 @@ async def test_a_newer_file_is_left_alone(path: Path) -> None:
             pass
 
 
+async def test_what_an_older_version_took_gets_no_receipt(path: Path) -> None:
+    async with Database.open(path, MIGRATIONS[:2]) as database:
+        row = (7, decline(7).raw, b"", None, None)
+        await database.transaction(
+            lambda db: db.execute("INSERT INTO store VALUES (?, 0, 0)", (NAME,))
+        )
+        await database.transaction(
+            lambda db: db.execute("INSERT INTO record VALUES (?, ?, ?, ?, ?)", row)
+        )
+    async with SqliteStore.open(path, name=bytes(32)) as store:
+        assert (store.name, await store.covered(), await store.cursor()) == (NAME, 7, 7)
+        assert await store.get(decline(7).id) == decline(7).raw
+        await store.commit(Batch([NewRecord(decline(8), ())]))
+    async with SqliteStore.open(path, name=NAME) as store:
+        assert await store.covered() == 7
+
+
 def test_an_empty_index_merges_in_two_pieces() -> None:
     assert len(merging.pieces(Index(), upto=0)) == 2
 
