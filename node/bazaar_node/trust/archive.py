@@ -26,7 +26,7 @@ from bazaar_node.trust import (
 from bazaar_node.trust.evidence_store import EvidenceStore
 from bazaar_node.trust.exchange import Imported
 from bazaar_node.trust.histories import Circle
-from bazaar_node.trust.receipts import Receipts
+from bazaar_node.trust.receipts import Receipt, Receipts
 from bazaar_node.trust.reports import History, Shown
 from bazaar_node.trust.syncing import Requests, Syncer
 from bazaar_node.trust.telling import tell_relays
@@ -62,7 +62,7 @@ class Archive:
     def __init__(self, evidence: EvidenceStore, office: RelayOffice) -> None:
         self.evidence = evidence
         self.requests = Requests()
-        self._office = office
+        self.office = office
         self._receipts = Receipts(evidence, office.keys)
         self._syncer = Syncer(evidence, self._sessions, self.requests)
         self._has_wishes = asyncio.Event()
@@ -91,6 +91,10 @@ class Archive:
     async def receipts(self, agent: AgentId) -> list[Shown]:
         """Return every finding about an agent, with where the record that decided it is found."""
         return await self.evidence.read(partial(reports.read_shown, agent))
+
+    async def receipt_of(self, relay: AgentId) -> Receipt | None:
+        """Return the newest receipt that we hold of a relay, for an entry of ours."""
+        return await self._receipts.held(relay)
 
     async def look_into(self, agent: AgentId) -> History:
         """Ask the relays for the news of one agent's log now, and return what is known then.
@@ -249,6 +253,6 @@ class Archive:
     def _sessions(self) -> dict[AgentId, RelaySession]:
         return {
             client.agent: client.session
-            for client in self._office.connected()
+            for client in self.office.connected()
             if client.agent is not None
         }
