@@ -1,1 +1,1 @@
-"""The judgement of evidence: what contracts prove, and what they make of an agent for whom. Pure."""
+"""The judgement of evidence: what contracts prove, and what they make of an agent. Pure."""
