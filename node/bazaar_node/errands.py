@@ -36,6 +36,7 @@ from bazaar_node.market.events import (
     TaskChanged,
     WorkFailed,
 )
+from bazaar_node.market.worker import CLAIM_BUSY
 from bazaar_node.network.relay_session import RelaySession
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.transfer import Wanted, fetch
@@ -61,7 +62,6 @@ LETTER_WAIT_S: Final = 5.0
 FETCH_DEADLINE_S: Final = 120.0
 STORAGE_RETRY_S: Final = 1.0
 CLAIM_RETRY_S: Final = 0.5
-CLAIM_BUSY: Final = "busy"
 
 log = logger(__name__)
 
