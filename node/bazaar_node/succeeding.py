@@ -92,7 +92,7 @@ async def look(
     """Return what ``succeed`` would say, and say nothing. It raises the same errors."""
     async with _asking(node, wanted, open_transport) as (inquiry, relays):
         ending = await inquiry.ending(wanted.last_seq)
-        _sign(recovery, ending, recovery.agent, 0)
+        _sign(recovery, ending, Keypair(os.urandom(_SEED_BYTES)).agent, 0)
     return _report(ending, None, node.home, _Heard({}, relays.away))
 
 
