@@ -1,11 +1,13 @@
 """Whom a poster gives its tasks to: never a convict, and nobody that its policy refuses."""
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from tests.market import Market
 from tests.told_opinions import CONVICT, ToldOpinions, known, outcome, seasoned
 
+from bazaar_node.market.events import WorkDone
 from bazaar_node.market.experience import SEASONED_FROM, Experience
 from bazaar_node.market.opinions import Standing
 from bazaar_node.market.policy import All, MaxExposure, NotConvicted, Policies
@@ -116,19 +118,20 @@ def test_somebody_good_who_comes_while_it_waits_gets_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stranger", "gets_it"),
+    ("stranger", "usual", "gets_it"),
     [
-        (Standing(3_000, admission="vouched"), True),
-        (Standing(3_000, admission="stamped"), True),
-        (Standing(3_000, admission="bare"), False),
-        (Standing(3_000, is_known=True, admission="vouched"), False),
+        (Standing(3_000, admission="vouched"), 100, True),
+        (Standing(3_000, admission="vouched"), 99, False),
+        (Standing(3_000, admission="stamped"), 100, True),
+        (Standing(3_000, admission="bare"), 100, False),
+        (Standing(3_000, is_known=True, admission="vouched"), 100, False),
     ],
 )
 def test_a_small_task_is_a_chance_for_a_stranger_that_somebody_vouches_for(
-    stranger: Standing, gets_it: bool
+    stranger: Standing, usual: int, gets_it: bool
 ) -> None:
     opinions = ToldOpinions({CY: stranger}, strangers=Standing(3_000))
-    market = opened(opinions, experience=seasoned(ceiling=100))
+    market = opened(opinions, experience=seasoned(ceiling=usual))
     task = auction(market)
     market.wait(2.9)
     assert holder(market, task) is None, "others may still come"
@@ -188,12 +191,20 @@ def test_what_came_of_a_task_is_remembered_beside_what_was_promised() -> None:
     task = auction(market)
     market.wait(1.1)
     market.wait(5)
-    market.finish("cy", task)
+    digest = sha256(b"{}").digest()
+    market.tell("cy", WorkDone(task, 1, digest, 2, "", b"{}"))
+    market.now_ms += 2_000  # on its way
+    market.settle()
     market.judge("ada", task, accepted=False)
     (came,) = experience.of(CY)
     assert (came.is_good, came.confidence, came.eta_ms) == (False, 9_000, 60_000)
-    assert came.took_ms == 5_100, "awarded and accepted at 1,000, delivered at 6,100"
+    assert came.took_ms == 7_100, "from the accept at 1,000 to the arrival, by the poster's clock"
     assert (experience.receipts, experience.value) == (1, 100)
+
+
+def test_a_probe_is_a_receipt_but_no_task_of_the_owners() -> None:
+    experience = Experience([outcome(1, ceiling=60), outcome(2, ceiling=5, is_probe=True)])
+    assert (experience.receipts, experience.value, experience.usual_ceiling()) == (2, 60, 60)
 
 
 def test_a_lost_lease_is_an_outcome_as_well() -> None:

