@@ -17,7 +17,6 @@ import msgspec
 
 from bazaar_host import key_files
 from bazaar_host.addresses import Address
-from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.clock import SteadyClock
 from bazaar_host.links import Transport
 from bazaar_node.market.events import Change, Logged, Noted
@@ -57,11 +56,6 @@ class Recovered(msgspec.Struct, frozen=True):
     """The relays that were not reached, with the reasons."""
     unusable: dict[str, str]
     """Those that hold what was lost before an earlier reset, or whose answers made no sense."""
-
-
-def over_libp2p(keys: Keypair) -> AbstractAsyncContextManager[Transport]:
-    """Open what dials relays, and listens to nobody."""
-    return Libp2pTransport.open(keys, (), (), lambda link: link.close())
 
 
 async def recover(node: NodeSettings, open_transport: OpenTransport) -> Recovered:

@@ -31,7 +31,7 @@ from bazaar_node.command_line import make_app
 from bazaar_node.service import OfferRequest, PostRequest
 
 GROUPS = {
-    "key": ("show", "backup"),
+    "key": ("show", "backup", "restore", "recover"),
     "config": ("show",),
     "work": ("next", "heartbeat", "deliver"),
     "canary": ("add", "list", "remove"),

@@ -37,7 +37,8 @@ def recover(
     node = settings.at_home(values, home, passphrase_file=passphrase_file)
     # Imported here: libp2p takes a second to load, and a wrong option should not have to wait.
     from bazaar_host import logs
-    from bazaar_node.recovering import over_libp2p, recover as recover_log
+    from bazaar_node.network.dialing import over_libp2p
+    from bazaar_node.recovering import recover as recover_log
 
     logs.set_up("error", "human")  # what it finds is said below
     done = asyncio.run(recover_log(node, over_libp2p))

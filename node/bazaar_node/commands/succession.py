@@ -4,20 +4,18 @@ import asyncio
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from bazaar_host import key_files
-from bazaar_node import outcomes, settings
+from bazaar_node import outcomes, settings, succeeding
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.init import PassphraseFile
+from bazaar_node.succeeding import Entry, Succeeded, Wanted
 from bazaar_protocol.errors import ConfigError
-from bazaar_protocol.identity import parse_agent
-
-if TYPE_CHECKING:
-    from bazaar_node import succeeding
+from bazaar_protocol.identity import Keypair, parse_agent
 
 
 def recover(
@@ -52,28 +50,16 @@ def recover(
     """
     if new_passphrase_file is not None and no_passphrase:
         raise ConfigError("give --new-passphrase-file or --no-passphrase, not both")
-    home = common.folder
-    values = settings.load(home, flags={}).values
+    values = settings.load(common.folder, flags={}).values
     values.relays.extend(relay)
-    node = settings.at_home(values, home, passphrase_file=None)
+    node = settings.at_home(values, common.folder, passphrase_file=None)
     recovery = key_files.read(recovery_key.expanduser(), _source(passphrase_file))
     new_passphrase: bytes | None = None
     if not (no_passphrase or look):
         new_passphrase = _new_passphrase(new_passphrase_file or passphrase_file)
-    # Imported here: libp2p takes a second to load, and a wrong option should not have to wait.
-    from bazaar_host import logs
-    from bazaar_node import succeeding
-    from bazaar_node.recovering import over_libp2p
-
-    logs.set_up("error", "human")  # what it finds is said below
-    wanted = succeeding.Wanted(
-        None if old is None else parse_agent(old),
-        last_seq,
-        None if to is None else to.expanduser().absolute(),
-        new_passphrase,
-    )
-    act = succeeding.look if look else succeeding.succeed
-    done = asyncio.run(act(node, recovery, wanted, over_libp2p))
+    folder = None if to is None else to.expanduser().absolute()
+    wanted = Wanted(None if old is None else parse_agent(old), last_seq, folder, new_passphrase)
+    done = _run(node, recovery, wanted, is_look=look)
     if common.json:
         output.emit(done)
     else:
@@ -82,7 +68,19 @@ def recover(
     return outcomes.OK
 
 
-def _explain(done: "succeeding.Succeeded") -> None:
+def _run(
+    node: settings.NodeSettings, recovery: Keypair, wanted: Wanted, *, is_look: bool
+) -> Succeeded:
+    # Imported here: libp2p takes a second to load, and a wrong option should not have to wait.
+    from bazaar_host import logs
+    from bazaar_node.network.dialing import over_libp2p
+
+    logs.set_up("error", "human")  # what it finds is said by the command
+    act = succeeding.look if is_look else succeeding.succeed
+    return asyncio.run(act(node, recovery, wanted, over_libp2p))
+
+
+def _explain(done: Succeeded) -> None:
     verb = "would end" if not done.new else "has ended"
     output.say(f"{done.old} {verb} with entry {done.last.seq}: {_line(done.last)}")
     for entry in done.cut:
@@ -98,7 +96,7 @@ def _explain(done: "succeeding.Succeeded") -> None:
     output.suggest(f"bazaar up --home {shlex.quote(done.home)}")
 
 
-def _line(entry: "succeeding.Entry") -> str:
+def _line(entry: Entry) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(entry.time_ms / 1000))
     return f"{entry.kind}, {when}, {output.short_id(entry.id)}"
 
