@@ -91,7 +91,7 @@ def check_all_are_done(
 
 
 def happen(market: RoutedMarket, what: str, whom: str | float) -> None:
-    if isinstance(whom, float):
+    if not isinstance(whom, str):
         market.wait(whom)
         return
     if whom == "relay":

@@ -1,5 +1,7 @@
 """No task waits while somebody would do it: whoever was down, late or unlucky comes back to it."""
 
+from typing import Any
+
 import pytest
 from tests.routed_market import RoutedMarket
 
@@ -19,9 +21,9 @@ def market() -> RoutedMarket:
     return market
 
 
-def auction(market: RoutedMarket, **more: object) -> RecordId:
+def auction(market: RoutedMarket, **more: Any) -> RecordId:
     """Post a task that the relay offers to all, and let them bid."""
-    given = LEASE | {"price_max": 100, "bid_window_ms": 500} | more
+    given: dict[str, Any] = LEASE | {"price_max": 100, "bid_window_ms": 500} | more
     return market.post("ada", capability=CAPABILITY, **given)
 
 
@@ -50,7 +52,7 @@ def test_an_award_stays_good_for_a_worker_that_is_late(market: RoutedMarket) -> 
 def test_a_direct_task_waits_for_its_worker_without_a_word(market: RoutedMarket) -> None:
     worker = market.traders["bo"].keys.agent.hex()
     market.cut_off("bo")
-    given = LEASE | {"worker": worker, "price": 50, "expires_in_ms": 60_000}
+    given: dict[str, Any] = LEASE | {"worker": worker, "price": 50, "expires_in_ms": 60_000}
     task, lost = (market.post("ada", capability=CAPABILITY, **given) for _ in range(2))
     market.wait(30)
     assert [record.kind for record in market.traders["ada"].log].count("award") == 2
