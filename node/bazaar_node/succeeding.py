@@ -29,7 +29,7 @@ from bazaar_node.settings import NodeSettings
 from bazaar_node.storage.store import NodeStore
 from bazaar_protocol import identity
 from bazaar_protocol.errors import BadSignature, ConfigError, KeyFileError, Refused, RemoteError
-from bazaar_protocol.evidence_kinds import Succession
+from bazaar_protocol.evidence_kinds import Succession, Vouch
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import Head, check_succession, recovery_hash
 from bazaar_protocol.records import Record, seal, unseal
@@ -219,15 +219,24 @@ async def _publish(sessions: Sequence[RelaySession], record: Record) -> dict[str
 
 
 async def _begin(folder: Path, record: Record, keys: Keypair) -> None:
-    """Begin the new log, and have its node tell of the succession."""
+    """Begin the new log with a word for the old one, and have its node tell of the succession.
+
+    The recovery key alone could name anybody as its heir, and hang a bad name on them; so whoever
+    carries on says so in a log of their own, by a vouch.
+    """
+    assert isinstance(record.body, Succession)
     paths = NodeSettings(home=folder)
     recovery = identity.parse_agent(paths.recovery_public_path.read_text().strip())
     async with NodeStore.open(paths.database_path) as store:
         await store.claim_identity(keys.agent)
         if (await store.head()).seq == 0:
             pen = Pen(keys, Head.empty(), os.urandom)
-            genesis = pen.begin(recovery_hash(recovery), SteadyClock().now_ms())
-            await store.write([Logged(genesis), Outgoing(record.raw, None)])
+            now_ms = SteadyClock().now_ms()
+            genesis = pen.begin(recovery_hash(recovery), now_ms)
+            assert isinstance(record.body, Succession)
+            # Its record is carried on by one who takes it on with a signature of its own.
+            agreed = pen.sign(Vouch(record.body.old, is_withdrawn=False), now_ms)
+            await store.write([Logged(genesis), Logged(agreed), Outgoing(record.raw, None)])
 
 
 def _settle(node: NodeSettings, folder: Path, *, is_in_place: bool) -> None:

@@ -34,7 +34,7 @@ class Lineage:
         """Note an end and tell whether it changes anything.
 
         Of several ends of one identity the one that leaves least of it holds, and among those the
-        one with the smallest heir.
+        one with the smallest heir; one without an heir, who may still agree, comes last.
         """
         known = self._ends.get(old)
         if known is not None and self._rank(known) <= self._rank((last_seq, heir)):
@@ -95,6 +95,6 @@ class Lineage:
         else:
             self._parents.pop(heir, None)
 
-    def _rank(self, end: _End) -> tuple[int, bytes]:
+    def _rank(self, end: _End) -> tuple[int, bool, bytes]:
         last_seq, heir = end
-        return last_seq, b"" if heir is None else self._ids[heir]
+        return last_seq, heir is None, b"" if heir is None else self._ids[heir]

@@ -21,7 +21,7 @@ from bazaar_protocol.errors import (
     Refused,
     StorageError,
 )
-from bazaar_protocol.evidence_kinds import Succession
+from bazaar_protocol.evidence_kinds import Succession, Vouch
 from bazaar_protocol.identity import Keypair, to_did
 from bazaar_protocol.log import check_succession
 from bazaar_protocol.records import Record, unseal
@@ -78,13 +78,14 @@ async def test_a_new_identity_takes_the_place_of_the_old_one(tmp_path: Path) -> 
         "recovery.key", "recovery.pub", "recovery.pub.old", RECORD,
     }  # fmt: skip
     async with NodeStore.open(node.database_path) as store:
-        (begun,) = [unseal(raw) for raw in await store.log(1, 9)]
+        begun, word = [unseal(raw) for raw in await store.log(1, 9)]
         assert (begun.author, begun.kind) == (keys.agent, "genesis")
+        assert word.body == Vouch(ADA.agent, is_withdrawn=False)
         (parcel,) = await store.parcels(0, 9)  # for the relays that were away
         assert check_succession(unseal(parcel.raw), LOG[0]) == first
     # The new identity can be ended in its turn.
     offline = key_files.read(tmp_path / "recovery.key", lambda: b"")
-    async with log_relays([begun]) as relays:
+    async with log_relays([begun, word]) as relays:
         again = await run(node, relays, recovery=offline)
         assert check_succession(relays.known[0].taken[0], begun).new != keys.agent
     assert again.old == done.new

@@ -107,6 +107,14 @@ def read_known(db: sqlite3.Connection, agent: AgentId) -> Known | None:
     return None if row is None else Known(row[0], _head(row[1], row[2]), row[3])
 
 
+def read_beyond(db: sqlite3.Connection, agent: AgentId, known: Known) -> int | None:
+    """Return the first entry that is held beyond the unbroken run of a log; None without one."""
+    (seq,) = db.execute(
+        "SELECT min(seq) FROM evidence WHERE author = ? AND seq > ?", (agent, known.whole.seq)
+    ).fetchone()
+    return None if seq is None else int(seq)
+
+
 def take_interest(
     db: sqlite3.Connection, agents: Iterable[AgentId], circle: Circle, now_ms: int
 ) -> None:

@@ -76,11 +76,6 @@ class Known:
             self, first=record.seq, whole=Head.of(record), head=max(self.head, record.seq)
         )
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether entries are missing below the newest that is held."""
-        return self.whole.seq < self.head
-
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -91,21 +86,24 @@ class Named:
     seq: int
 
 
-def find_flaws(agent: AgentId, known: Known, named: Iterable[Named]) -> list[Flaw]:
+def find_flaws(
+    agent: AgentId, known: Known, named: Iterable[Named], *, beyond: int | None = None
+) -> list[Flaw]:
     """Say what is wrong with a log after every source was asked for all that it has.
 
     Args:
         agent: Whose log it is.
         known: What is held of it now.
         named: Links to entries of it that we do not have, known before the sources were asked.
+        beyond: The first entry that is held beyond the run, if any is.
 
     """
     flaws: list[Flaw] = []
-    if known.is_broken:
-        place, last = known.whole.seq + 1, known.head - 1
-        note = f"nobody has entries {place} to {last}, and entry {known.head} comes after them"
+    if beyond is not None:
+        place, last = known.whole.seq + 1, beyond - 1
+        note = f"nobody has entries {place} to {last}, and entry {beyond} comes after them"
         if place > last:  # both are there, and do not fit
-            last, note = known.head, f"entry {known.head} follows another entry than the one known"
+            last, note = beyond, f"entry {beyond} follows another entry than the one known"
         flaws.append(Flaw("gap", agent, place, last, b"", note))
     latest: dict[AgentId, int] = {}
     for link in named:

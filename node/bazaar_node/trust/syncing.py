@@ -134,7 +134,9 @@ def _conclude(round_: _Round, db: sqlite3.Connection) -> None:
         return
     known = authors.read_known(db, agent) or Known()
     named = flaw_rows.read_named(db, agent, up_to=round_.last)
-    flaw_rows.replace_passing(db, agent, find_flaws(agent, known, named), now_ms)
+    beyond = authors.read_beyond(db, agent, known)
+    flaws = find_flaws(agent, known, named, beyond=beyond)
+    flaw_rows.replace_passing(db, agent, flaws, now_ms)
     if round_.circle <= Circle.BIDDER:
         raters = [rater for rater in _raters(db, agent) if authors.read_known(db, rater) is None]
         authors.take_interest(db, raters, Circle.RATER, now_ms)
