@@ -251,7 +251,7 @@ async def test_a_witness_confirms_a_silence_that_it_heard_itself(
     assert driver.heard(ada) == [silence]
     assert driver.heard(bo) == [ended, silence]
     assert driver.heard(cy) == []
-    of_task = await driver.store.task(silence.body.task, after=0, limit=9)  # type: ignore[union-attr,arg-type]
+    of_task = await driver.store.task(silence.body.task, after=0, limit=9)  # type: ignore[arg-type]
     assert of_task[-1].raw == silence.raw
 
 
@@ -265,7 +265,7 @@ async def test_a_witness_says_nothing_that_it_does_not_know(
     relays = () if what == "no witness" else (RELAY.agent,)
     granted, accept = await running(driver, ada, bo, relays=relays)
     beats = [bo.heartbeat(granted, bo.now_ms + number) for number in range(2)]
-    await driver.tick(5_900)
+    await driver.tick(5_900 if what != "too early" else 6_000 - 6_000 // 32 - 1)
     match what:
         case "heartbeat":
             await driver.publish(bo, beats[0])
@@ -273,7 +273,7 @@ async def test_a_witness_says_nothing_that_it_does_not_know(
             await driver.publish(bo, beats[0])
             await driver.tick(100)
             assert prefixes(await driver.publish(bo, beats[1])) == ["stale"]
-            await driver.tick(5_850)
+            await driver.tick(5_700)
         case "deliver":
             await driver.publish(bo, bo.deliver(granted))
         case "restarted":
@@ -281,9 +281,37 @@ async def test_a_witness_says_nothing_that_it_does_not_know(
             await driver.join(ada, bo)
         case _:
             pass
-    await driver.tick(99 if what == "too early" else 100)
+    await driver.tick(100 if what != "too early" else 0)
     assert await driver.publish(ada, breach(ada, accept)) == "accepted"
+    await driver.tick(20_000)
     assert await found(driver, "silence") == []
+
+
+@pytest.mark.parametrize("what", ["nothing", "a late heartbeat", "a late result", "a full disk"])
+async def test_a_witness_whose_clock_is_behind_waits_for_its_own_deadline(
+    driver: Driver, ada: Trader, bo: Trader, cy: Trader, what: str
+) -> None:
+    await driver.join(ada, bo, cy)
+    granted, accept = await running(driver, ada, bo)
+    await driver.tick(5_900)
+    ended = breach(ada, accept)
+    await driver.publish(ada, ended)
+    match what:
+        case "a late heartbeat":
+            assert prefixes(await driver.publish(bo, bo.heartbeat(granted))) == ["stale"]
+        case "a late result":
+            assert prefixes(await driver.publish(bo, bo.deliver(granted))) == ["stale"]
+        case _:
+            late = cy.say(kinds.Heartbeat(granted.body.task, granted.id, 1, 0, ""))  # type: ignore[union-attr]
+            await driver.publish(cy, late)  # which is no sign of bo's life
+    await driver.tick(99)
+    assert await found(driver, "silence") == []
+    driver.fails = "the disk is full" if what == "a full disk" else ""
+    await driver.tick(1)
+    driver.fails = ""
+    await driver.tick(limits.WAKE_MS)
+    said = [one.body.breach for one in await found(driver, "silence")]  # type: ignore[union-attr]
+    assert said == ([] if what.startswith("a late") else [link_to(ended)])
 
 
 @pytest.mark.parametrize(("beats", "expected"), [(0, 1), (1, 0)])
@@ -297,6 +325,7 @@ async def test_a_worker_that_still_sent_heartbeats_was_not_silent(
         await driver.publish(bo, bo.heartbeat(granted, bo.now_ms + number))
     await driver.tick(1_000)
     await driver.publish(ada, breach(ada, accept, "start_to_close"))
+    await driver.tick(6_000)  # in which a worker that was told is right to send nothing
     assert len(await found(driver, "silence")) == expected
 
 
@@ -305,8 +334,9 @@ async def test_a_task_that_ran_too_short_here_is_not_known_to_be_over(
 ) -> None:
     await driver.join(ada, bo)
     _, accept = await running(driver, ada, bo)
-    await driver.tick(29_999)
+    await driver.tick(29_000)
     await driver.publish(ada, breach(ada, accept, "start_to_close"))
+    await driver.tick(6_000)
     assert await found(driver, "silence") == []
 
 

@@ -11,19 +11,18 @@ from bazaar_protocol.errors import (
     RemoteError,
     StaleEpoch,
 )
-from bazaar_protocol.evidence_kinds import Omission, Proof, Silence, Succession
+from bazaar_protocol.evidence_kinds import Omission, Proof, Succession
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Advert, Bid, Breach, Decline, Heartbeat, Post
+from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post
 from bazaar_protocol.log import Head, check_succession, detect_fork
 from bazaar_protocol.records import Record, seal
-from bazaar_protocol.task import Task, award_of, link_to, open_task, step
+from bazaar_protocol.task import Task, award_of, open_task, step
 from bazaar_relay.machine.admission import expires_ms
 from bazaar_relay.machine.audience import audience_of
-from bazaar_relay.machine.own_log import append
 from bazaar_relay.machine.sequencing import Sequencer
 from bazaar_relay.machine.state import Answered, Missing, RelayState
-from bazaar_relay.machine.tasks import has_been_silent
 from bazaar_relay.machine.timers import Timer
+from bazaar_relay.machine.witness import Witness
 from bazaar_relay.storage.matching import accused_by, task_of
 
 ACCEPTED: Final = "accepted"
@@ -34,9 +33,10 @@ _STATUS_CHARS_MAX: Final = 512
 class Decider:
     """Decides record by record, in the order of their arrival, and fills the group."""
 
-    def __init__(self, state: RelayState, sequencer: Sequencer) -> None:
+    def __init__(self, state: RelayState, sequencer: Sequencer, witness: Witness) -> None:
         self._state = state
         self._sequencer = sequencer
+        self._witness = witness
 
     def decide(self, record: Record, answered: Answered, now_ms: int) -> str:
         """Return the status of ``record``; if it is kept, it is in the group now.
@@ -219,6 +219,7 @@ class Decider:
         try:
             later = step(task, record, now_ms)
         except StaleEpoch as error:
+            self._witness.heard(task, record.author, now_ms)
             if record.seq:  # without it its author's log would have a hole
                 self._keep(record, (), now_ms, is_silent=True)
             return refusal_of(error)
@@ -226,26 +227,14 @@ class Decider:
             later = task  # its sequencer may know what we do not
         else:
             if isinstance(record.body, Heartbeat) and not _is_due(task, later, now_ms):
-                self._state.heard.put(task.id, now_ms)
+                self._witness.heard(task, record.author, now_ms)
                 return "stale: this lease was renewed a moment ago"
         self._keep(record, audience, now_ms)
         if later is not task:
             self._state.put_task(later, now_ms)
-            self._testify(record, task, now_ms)
+            self._witness.ended(record, task, now_ms)
         self._react(record, task, later, now_ms)
         return ACCEPTED
-
-    def _testify(self, record: Record, task: Task, now_ms: int) -> None:
-        """Confirm that a lease which was just ended had run out, if we are a witness to it."""
-        if task.award is None or not isinstance(record.body, Breach):
-            return
-        award, heard_ms = award_of(task.award), self._state.heard.get(task.id)
-        if self._state.me not in award.relays:
-            return
-        if has_been_silent(task, record.body, now_ms, heard_ms=heard_ms):
-            silence = Silence(task.id, link_to(record), task.epoch)
-            audience = (AgentId(award.worker), task.poster)
-            append(self._state, silence, audience, now_ms)
 
     def _react(self, record: Record, task: Task, later: Task, now_ms: int) -> None:
         match record.body:

@@ -318,3 +318,5 @@ class RelayMachine:
                     self._pipeline.look_at(RecordId(timer.about))
                 case "intake":
                     self._receipts.sign_rest(now_ms)
+                case "silence":
+                    self._pipeline.witness.due(RecordId(timer.about), now_ms)

@@ -29,6 +29,7 @@ from bazaar_relay.machine.group import Answer, Group
 from bazaar_relay.machine.sequencing import ClaimRefused, Sequencer
 from bazaar_relay.machine.state import Missing, RelayState
 from bazaar_relay.machine.timers import Timer
+from bazaar_relay.machine.witness import Witness
 from bazaar_relay.machine.works import (
     Claiming,
     LookingAt,
@@ -49,7 +50,9 @@ class Pipeline:
         """What is to be done; whoever calls takes them."""
         self._state = state
         self._sequencer = Sequencer(state)
-        self._decider = Decider(state, self._sequencer)
+        self.witness = Witness(state)
+        """What speaks for workers' silence; its timers are the caller's to watch."""
+        self._decider = Decider(state, self._sequencer, self.witness)
         self._works: deque[Work] = deque()
         self._by_id: dict[WorkId, Work] = {}
         self._running: Group | None = None

@@ -83,8 +83,6 @@ class RelayState:
         self.tasks: Bounded[RecordId, Task] = Bounded(limits.TASKS_CACHED_MAX)
         self.standings: Bounded[AgentId, Standing] = Bounded(limits.HEADS_CACHED_MAX)
         self.said: Bounded[tuple[RecordId, AgentId], int] = Bounded(limits.PARTNERS_KNOWN_MAX)
-        self.heard: Bounded[RecordId, int] = Bounded(limits.TASKS_CACHED_MAX)
-        """When a heartbeat came that was not kept, since another one had come just before."""
         self.mailboxes = Mailboxes()
         self.promises = Promises()
         self.unkept_entries: dict[tuple[AgentId, int], Record] = {}

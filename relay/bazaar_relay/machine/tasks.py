@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Breach, Post
+from bazaar_protocol.kinds import Post
 from bazaar_protocol.records import Record
-from bazaar_protocol.task import State, Task, award_of, open_task, step
+from bazaar_protocol.task import State, Task, open_task, step
 
 
 def fold(records: Sequence[Record], now_ms: int) -> Task | None:
@@ -28,23 +28,6 @@ def fold(records: Sequence[Record], now_ms: int) -> Task | None:
         except RemoteError:
             continue  # it changed nothing when it arrived either
     return None if task is None else _begin_deadlines_anew(task, now_ms)
-
-
-def has_been_silent(task: Task, breach: Breach, now_ms: int, *, heard_ms: int | None) -> bool:
-    """Tell whether the deadline that ``breach`` names has passed here too, and nothing was heard.
-
-    ``task`` is what was known before, ``heard_ms`` when a heartbeat came that did not count. A
-    worker that still sent heartbeats was not silent.
-    """
-    if task.state is not State.RUNNING:
-        return False
-    assert task.award is not None
-    assert task.deadline_ms is not None
-    assert task.close_ms is not None
-    is_closed = breach.deadline == "heartbeat" or now_ms >= task.close_ms
-    timeout_ms = award_of(task.award).lease.heartbeat_timeout_ms
-    silent_ms = max(task.deadline_ms, timeout_ms + (heard_ms or 0))
-    return is_closed and now_ms >= silent_ms
 
 
 def may_go_on(record: Record, relay: AgentId, now_ms: int) -> bool:

@@ -12,10 +12,10 @@ from bazaar_protocol.records import RecordId
 class Timer:
     """What a deadline is about: whose advert expires, or which post wakes or task times out.
 
-    ``intake`` is when the relay signs its next receipt.
+    ``intake`` is when the relay signs its next receipt, ``silence`` when it is a witness to one.
     """
 
-    what: Literal["advert", "post", "wake", "task", "intake"]
+    what: Literal["advert", "post", "wake", "task", "intake", "silence"]
     about: AgentId | RecordId
 
 
