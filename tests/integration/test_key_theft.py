@@ -132,7 +132,7 @@ async def test_a_thief_is_refused_and_the_owner_carries_on(tmp_path: Path) -> No
         assert parse_agent(await ada.agent()) == new
         await scene.trade()
         kinds = [record.kind for record in await scene.log(new)]
-        assert kinds == ["genesis", "award", "verdict"]
+        assert kinds == ["genesis", "vouch", "award", "verdict"]
         assert again.id not in {one.id for one in bo.client.tasks()}
         assert (await thief.detail(again.id)).task.state == "open"
 
