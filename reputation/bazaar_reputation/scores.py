@@ -19,7 +19,7 @@ from bazaar_reputation.findings import Role, StrandKey
 from bazaar_reputation.priors import ADMISSIONS, Admission, first_meetings, rates
 from bazaar_reputation.testimony import Jury, Question
 from bazaar_reputation.vouches import WEIGHT_LEAST
-from bazaar_reputation.walk import push
+from bazaar_reputation.walk import EPSILON, push
 
 FULL_WEIGHT: Final = 20.0
 """A rater at whom ego's walk ends once in so many times, or more often, weighs 1."""
@@ -68,11 +68,20 @@ class Scorer:
         book: All evidence.
         ego: Whose scores.
         seeds: Whom ego's user has named: the walk goes to them before there is any experience.
+        epsilon: How exact ego's walk is computed (``walk.push``).
 
     """
 
-    def __init__(self, book: Book, ego: AgentId, seeds: Iterable[AgentId] = ()) -> None:
+    def __init__(
+        self,
+        book: Book,
+        ego: AgentId,
+        seeds: Iterable[AgentId] = (),
+        *,
+        epsilon: float = EPSILON,
+    ) -> None:
         self._book = book
+        self._epsilon = epsilon
         self._ego = book.enter(ego)
         self._trust = Trust(book, self._ego, tuple(map(book.enter, seeds)))
         self._weights: dict[int, float] = {}
@@ -200,7 +209,8 @@ class Scorer:
         ego = book.lineage.final(self._ego)
         own = trust.opinion(ego)
         self._weights = {}
-        for agent, share in push(ego, trust.row, trust.breadth).shares.items():
+        ends = push(ego, trust.row, trust.breadth, epsilon=self._epsilon)
+        for agent, share in ends.shares.items():
             if agent != ego and own.credibility_of(trust.opinion(agent)):
                 weight = min(1.0, FULL_WEIGHT * share)
                 self._weights.update(dict.fromkeys(book.lineage.family(agent), weight))
