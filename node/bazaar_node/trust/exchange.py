@@ -18,15 +18,15 @@ from bazaar_node.trust.evidence_store import EvidenceStore
 from bazaar_node.trust.histories import Circle
 from bazaar_node.trust.keeping import check_kept
 from bazaar_protocol import limits
-from bazaar_protocol.errors import ConfigError, RemoteError, TooLarge
-from bazaar_protocol.framing import LENGTH_BYTES, Splitter, pack
+from bazaar_protocol.errors import ConfigError, RemoteError
+from bazaar_protocol.framing import LENGTH_BYTES, pack
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import check_segment
 from bazaar_protocol.records import Record, parse, unseal
 
 FIRST_LINE: Final = b"bazaar evidence 1\n"
 PAGE: Final = 256
-_PIECE_BYTES: Final = 256 * limits.KIB
+_END: Final = "the file ends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,48 +90,38 @@ async def import_file(store: EvidenceStore, path: Path) -> Imported:
     async with _opened(path, "rb") as file:
         if await asyncio.to_thread(file.read, len(FIRST_LINE)) != FIRST_LINE:
             raise ConfigError(f"{path} is no file of evidence")
-        await _Import(store, file, imported).run()
+        trouble = ""
+        while not trouble:
+            raws, trouble = await asyncio.to_thread(_read_page, file)
+            await _take(store, raws, imported)
+    if trouble != _END:
+        imported.refuse(imported.read + 1, trouble)
     return imported
 
 
-class _Import:
-    """Reads a file in pieces and takes its records over, a page at a time."""
+async def _take(store: EvidenceStore, raws: Sequence[bytes], imported: Imported) -> None:
+    records, refusals = await asyncio.to_thread(_check, raws)
+    for index, reason in refusals:
+        imported.refuse(imported.read + index + 1, reason)
+    imported.read += len(raws)
+    imported.new += await store.keep(records, Circle.OTHER)
 
-    def __init__(self, store: EvidenceStore, file: BinaryIO, imported: Imported) -> None:
-        self._store = store
-        self._file = file
-        self._imported = imported
-        self._waiting: list[bytes] = []
-        self._surplus = 0
-        """Bytes read that belong to no whole record yet."""
 
-    async def run(self) -> None:
-        splitter = Splitter()
-        while data := await asyncio.to_thread(self._file.read, _PIECE_BYTES):
-            try:
-                records = splitter.feed(data)
-            except TooLarge as error:
-                await self._take(at_least=1)
-                self._refuse(0, f"nothing can be read from here on: {error}")
-                return
-            self._surplus += len(data) - sum(LENGTH_BYTES + len(raw) for raw in records)
-            self._waiting += records
-            await self._take(at_least=PAGE)
-        await self._take(at_least=1)
-        if self._surplus:
-            self._refuse(0, "the file ends within it")
-
-    async def _take(self, *, at_least: int) -> None:
-        while len(self._waiting) >= at_least:
-            raws, self._waiting = self._waiting[:PAGE], self._waiting[PAGE:]
-            records, refusals = await asyncio.to_thread(_check, raws)
-            for index, reason in refusals:
-                self._refuse(index, reason)
-            self._imported.read += len(raws)
-            self._imported.new += await self._store.keep(records, Circle.OTHER)
-
-    def _refuse(self, index: int, reason: str) -> None:
-        self._imported.refuse(self._imported.read + index + 1, reason)
+def _read_page(file: BinaryIO) -> tuple[list[bytes], str]:
+    """Read some records; and why nothing comes after them, empty if more may come."""
+    raws: list[bytes] = []
+    while len(raws) < PAGE:
+        head = file.read(LENGTH_BYTES)
+        if not head:
+            return raws, _END
+        length = int.from_bytes(head)
+        if len(head) == LENGTH_BYTES and length > limits.RECORD_BYTES_MAX:
+            return raws, f"no record has {length} bytes, so nothing can be read from here on"
+        raw = file.read(length)
+        if len(head) < LENGTH_BYTES or len(raw) < length:
+            return raws, "the file ends within it"
+        raws.append(raw)
+    return raws, ""
 
 
 def _check(raws: Sequence[bytes]) -> tuple[list[Record], list[tuple[int, str]]]:
