@@ -9,10 +9,17 @@ cancelling the task that waits for it cannot leave it half done.
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Literal, Protocol, Self, TypeVar
 
 import aiosqlite
 
@@ -29,10 +36,28 @@ _BUSY_TIMEOUT_S: Final = 0.5
 _ITER_CHUNK_SIZE: Final = 64  # aiosqlite asks for one; its cursors are not used here
 
 
+class Runner(Protocol):
+    """Carries out functions on one connection, one after the other."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``work`` returns; a cancelled caller's is carried out all the same."""
+        ...
+
+
+class OpenDatabase(Protocol):
+    """Opens a database; ``Database.open`` does, and so does a ``MemoryDisk``."""
+
+    def __call__(
+        self, path: Path, migrations: Sequence[str], *, synchronous: Synchronous = "FULL"
+    ) -> "AbstractAsyncContextManager[Database]":
+        """Open what is at ``path``; see ``Database.open``."""
+        ...
+
+
 class Database:
     """The SQLite file of this process, and of no other process at the same time."""
 
-    def __init__(self, path: Path, writer: "_Thread", reader: "_Thread") -> None:
+    def __init__(self, path: Path, writer: Runner, reader: Runner) -> None:
         self.path = path
         self.commits = 0
         """Transactions committed so far: the cheap measure of syncs.
@@ -63,7 +88,7 @@ class Database:
             writer = _Thread(path, read_only=False)
             await stack.enter_async_context(writer)
             await writer.run(partial(_configure, path=path, synchronous=synchronous))
-            await writer.run(partial(_migrate, path=path, migrations=migrations))
+            await writer.run(partial(migrate, path=path, migrations=migrations))
             reader = _Thread(path, read_only=True)
             await stack.enter_async_context(reader)
             yield cls(path, writer, reader)
@@ -188,7 +213,13 @@ def _configure(db: sqlite3.Connection, *, path: Path, synchronous: Synchronous) 
     db.execute("PRAGMA foreign_keys = ON")
 
 
-def _migrate(db: sqlite3.Connection, *, path: Path, migrations: Sequence[str]) -> None:
+def migrate(db: sqlite3.Connection, *, path: Path, migrations: Sequence[str]) -> None:
+    """Bring the schema of the database at ``path`` up to date, one transaction for each step.
+
+    Raises:
+        StorageError: A newer version wrote it.
+
+    """
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
         raise StorageError(

@@ -1,7 +1,6 @@
 """A running node: everything it is made of, put together and taken apart again."""
 
 import asyncio
-import os
 import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -11,10 +10,10 @@ from typing import TypeAlias
 from bazaar_host import key_files
 from bazaar_host.addresses import Address
 from bazaar_host.bridge import Libp2pTransport
-from bazaar_host.clock import SteadyClock
 from bazaar_host.links import Link, OnLink, Transport
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
+from bazaar_host.surroundings import Surroundings
 from bazaar_node.api.api import serve_api
 from bazaar_node.counters import count
 from bazaar_node.desk import Desk, Parts
@@ -76,6 +75,7 @@ async def open_node(
     *,
     open_transport: OpenTransport = Libp2pTransport.open,
     policies: Policies | None = None,
+    surroundings: Surroundings | None = None,
 ) -> AsyncGenerator[Desk]:
     """Run a node inside this block.
 
@@ -84,31 +84,40 @@ async def open_node(
         handlers: Python functions that do the work of offers, by capability with version.
         open_transport: Opens what carries links; a simulation's stay in memory.
         policies: Whom to deal with, instead of what the settings say.
+        surroundings: The time, chance and the disk; a simulation brings its own.
 
     Raises:
         LocalError: The node cannot run, or cannot go on: then the block is cancelled first.
 
     """
-    clock = SteadyClock()
+    around = surroundings or Surroundings()
+    clock = around.clock
     try:
         async with AsyncExitStack() as stack:
             keys = read_keys(settings)
-            store = await stack.enter_async_context(NodeStore.open(settings.database_path))
-            evidence = await _begin(store, settings, keys, clock)
-            blobs = BlobStore(settings.blobs_path, settings.blob_bytes_max)
+            store = await stack.enter_async_context(
+                NodeStore.open(settings.database_path, around.open_database)
+            )
+            evidence = await _begin(store, settings, keys, around)
+            blobs = BlobStore(
+                settings.blobs_path, settings.blob_bytes_max, syncs=around.syncs_files
+            )
             serving = await stack.enter_async_context(_Serving(blobs).open())
             transport = await stack.enter_async_context(
                 open_transport(keys, settings.listen, (NODE_PROTOCOL,), serving.on_link)
             )
             schemas = await stack.enter_async_context(SchemaChecker())
             addresses = tuple(settings.announce or transport.addresses)
-            build = _builder(evidence, settings, addresses, policies=policies)
+            chosen = settings.policy.policies() if policies is None else policies
+            build = _builder(evidence, settings, addresses, policies=chosen, around=around)
             serving.driver = driver = Driver(store, build, clock)
             office = _office(keys, transport, store, driver, settings=settings)
+            office.rng = around.rng()
             archive = Archive(evidence, office)
             workshop = Workshop(driver, blobs, schemas, settings.home / "work")
             workshop.handlers |= handlers or {}
             errands = Errands(driver, office, store, workshop)
+            errands.rng = office.rng
             await driver.load(errands)
             office.check_offers(driver.agent.offers)
             await stack.enter_async_context(errands.serving())
@@ -117,7 +126,7 @@ async def open_node(
             background.start(*running, forget_forever(store, clock))
             made = (settings, store, driver, office, errands, workshop, addresses)
             parts = Parts(*made, count(driver, office, store), archive)
-            yield Desk(parts, started_ms=clock.now_ms())
+            yield Desk(parts, started_ms=clock.now_ms(), entropy=around.entropy)
     except BaseExceptionGroup as group:
         raise _worst(group) from None
 
@@ -135,14 +144,14 @@ def read_keys(settings: NodeSettings) -> Keypair:
 
 
 async def _begin(
-    store: NodeStore, settings: NodeSettings, keys: Keypair, clock: SteadyClock
+    store: NodeStore, settings: NodeSettings, keys: Keypair, around: Surroundings
 ) -> EvidenceStore:
-    await _begin_log(store, settings, keys, clock)
-    return await EvidenceStore.load(store, keys, clock.now_ms)
+    await _begin_log(store, settings, keys, around)
+    return await EvidenceStore.load(store, keys, around.clock.now_ms)
 
 
 async def _begin_log(
-    store: NodeStore, settings: NodeSettings, keys: Keypair, clock: SteadyClock
+    store: NodeStore, settings: NodeSettings, keys: Keypair, around: Surroundings
 ) -> None:
     await store.claim_identity(keys.agent)
     if await store.backup_ms() is not None:
@@ -153,8 +162,8 @@ async def _begin_log(
     head = await store.head()
     if head.seq == 0:
         recovery = _recovery_key(settings.recovery_public_path)
-        pen = Pen(keys, head, os.urandom)
-        await store.write([Logged(pen.begin(recovery_hash(recovery), clock.now_ms()))])
+        pen = Pen(keys, head, around.entropy)
+        await store.write([Logged(pen.begin(recovery_hash(recovery), around.clock.now_ms()))])
 
 
 def _office(
@@ -185,10 +194,10 @@ def _builder(
     settings: NodeSettings,
     addresses: tuple[str, ...],
     *,
-    policies: Policies | None,
+    policies: Policies,
+    around: Surroundings,
 ) -> Callable[[], Awaitable[Agent]]:
     store, keys = evidence.store, evidence.keys
-    chosen = settings.policy.policies() if policies is None else policies
     opinions = ScoredOpinions(evidence.scorer)
 
     async def build() -> Agent:
@@ -196,14 +205,14 @@ def _builder(
         offers = await store.offers() | {offer.capability: offer for offer in configured}
         opened = {bid: terms for bid, (_, terms) in (await store.opened()).items()}
         agent = Agent(
-            Pen(keys, await store.head(), os.urandom),
+            Pen(keys, await store.head(), around.entropy),
             await store.live(),
             past=await store.past(),
             opened=opened,
             offers=offers,
             slots=settings.slots,
             price_min=settings.price_min,
-            trust=await load_trust(store, chosen, opinions),
+            trust=await load_trust(store, policies, opinions),
         )
         agent.addresses = addresses
         agent.successions = Successions(await read_ended(store))

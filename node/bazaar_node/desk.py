@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from bazaar_node.market.drafts import draft_offer, draft_post
 from bazaar_node.market.events import Asked, Cancelled, Contested, Judged, WorkProgressed
 from bazaar_node.market.ledger import Entry, Role
 from bazaar_node.market.probes import CANARY_BYTES
+from bazaar_node.market.turn import Entropy
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.searching import search
 from bazaar_node.service import (
@@ -69,7 +69,7 @@ class Parts:
 class Desk:
     """Answers for a node; see ``NodeService`` for what each method promises."""
 
-    def __init__(self, parts: Parts, *, started_ms: int) -> None:
+    def __init__(self, parts: Parts, *, started_ms: int, entropy: Entropy = os.urandom) -> None:
         self.metrics = parts.metrics
         self._settings = parts.settings
         self._store = parts.store
@@ -79,6 +79,7 @@ class Desk:
         self._workshop = parts.workshop
         self._addresses = parts.addresses
         self._started_ms = started_ms
+        self._entropy = entropy
         self.archive = parts.archive
         self.canaries = CanaryDesk(parts.store, parts.driver)
         # A lock lives as long as somebody posts under its key.
@@ -136,8 +137,8 @@ class Desk:
             poster=self._office.keys.agent,
             relay=relay,
             addresses=self._addresses,
-            nonce=secrets.token_hex(_NONCE_BYTES),
-            canary=secrets.token_bytes(CANARY_BYTES),
+            nonce=self._entropy(_NONCE_BYTES).hex(),
+            canary=self._entropy(CANARY_BYTES),
         )
         if body.output_schema:
             await self._workshop.schemas.check_schema(body.output_schema)

@@ -6,6 +6,7 @@ event, again and again while the disk is full: a result is never dropped for wan
 """
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from typing import Final, Self
@@ -73,6 +74,7 @@ class Errands:
         self, driver: Driver, office: RelayOffice, store: NodeStore, workshop: Workshop
     ) -> None:
         self.watchers = Watchers()
+        self.rng = random.Random()
         self.awaiting_approval: set[RecordId] = set()
         """Tasks whose results only the owner can judge."""
         self._driver = driver
@@ -272,7 +274,7 @@ class Errands:
         body = deliver.body
         assert isinstance(body, Deliver)
         wanted = Wanted(deliver.author, body.addresses, task, body.hash, body.size)
-        await fetch(self._transport, self._blobs, wanted, deadline_s=FETCH_DEADLINE_S)
+        await self._fetch(wanted)
 
     async def _fetch_result(self, task: RecordId, deliver: Record) -> None:
         body = deliver.body
@@ -305,7 +307,10 @@ class Errands:
                 self._arrivals.pop(wanted.digest, None)
             else:
                 return
-        await fetch(self._transport, self._blobs, wanted, deadline_s=FETCH_DEADLINE_S)
+        await self._fetch(wanted)
+
+    async def _fetch(self, wanted: Wanted) -> None:
+        await fetch(self._transport, self._blobs, wanted, deadline_s=FETCH_DEADLINE_S, rng=self.rng)
 
     async def _judge(self, action: Judge) -> None:
         post, deliver = action.post.body, action.deliver.body

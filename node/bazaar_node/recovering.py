@@ -6,7 +6,6 @@ could show now and shows up later follows the same entry as that reset, and conv
 (docs/adr/0055). All of it is one transaction: an interrupted recovery has changed nothing.
 """
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,8 +16,8 @@ import msgspec
 
 from bazaar_host import key_files
 from bazaar_host.addresses import Address
-from bazaar_host.clock import SteadyClock
 from bazaar_host.links import Transport
+from bazaar_host.surroundings import Surroundings
 from bazaar_node.market.events import Change, Logged, Noted
 from bazaar_node.market.ledger import Ledger
 from bazaar_node.market.turn import Pen, Turn
@@ -58,8 +57,12 @@ class Recovered(msgspec.Struct, frozen=True):
     """Those that hold what was lost before an earlier reset, or whose answers made no sense."""
 
 
-async def recover(node: NodeSettings, open_transport: OpenTransport) -> Recovered:
+async def recover(
+    node: NodeSettings, open_transport: OpenTransport, surroundings: Surroundings | None = None
+) -> Recovered:
     """Bring the log in the store of ``node``, which must not run, up to date.
+
+    A simulation brings its own ``surroundings``.
 
     Raises:
         KeyFileError: The key cannot be read.
@@ -69,16 +72,22 @@ async def recover(node: NodeSettings, open_transport: OpenTransport) -> Recovere
         StorageError: The node runs, or its store cannot be written.
 
     """
+    around = surroundings or Surroundings()
     keys = key_files.read(node.key_path, node.passphrase())
-    async with NodeStore.open(node.database_path) as store, open_transport(keys) as transport:
+    async with (
+        NodeStore.open(node.database_path, around.open_database) as store,
+        open_transport(keys) as transport,
+    ):
         await store.claim_identity(keys.agent)
         addresses = [*node.relays, *await store.marks()]
-        async with call(transport, [one for one in addresses if Address.parse(one).peer]) as relays:
-            return await _Recovery(store, keys, relays).run()
+        known = [one for one in addresses if Address.parse(one).peer]
+        async with call(transport, known, rng=around.rng()) as relays:
+            return await _Recovery(store, keys, relays, around).run()
 
 
 class _Recovery:
-    def __init__(self, store: NodeStore, keys: Keypair, relays: Call) -> None:
+    def __init__(self, store: NodeStore, keys: Keypair, relays: Call, around: Surroundings) -> None:
+        self._around = around
         self._store = store
         self._keys = keys
         self._relays = relays
@@ -97,7 +106,7 @@ class _Recovery:
                 entries = _longer(entries, await self._later(session, head), session.address)
             except RemoteError as error:
                 self._unusable[session.address] = str(error)
-        now_ms = SteadyClock().now_ms()
+        now_ms = self._around.clock.now_ms()
         if not self._sessions:
             raise NotFound(f"no relay gave a sound answer: {self._unusable}")
         if not entries and not head.seq:
@@ -107,7 +116,7 @@ class _Recovery:
         if not entries and await self._is_settled(head):
             return self._done(before, 0, 0, 0)
         newest = Head.of(entries[-1]) if entries else head
-        pen = Pen(self._keys, newest, os.urandom)
+        pen = Pen(self._keys, newest, self._around.entropy)
         changes, count = await self._tasks(entries, pen, now_ms)
         reset = pen.sign(Reset(REASON), now_ms)
         log = [Logged(record) for record in (*entries, reset)]

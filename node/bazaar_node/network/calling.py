@@ -26,14 +26,17 @@ class Call:
 
 
 @asynccontextmanager
-async def call(transport: Transport, addresses: Iterable[str]) -> AsyncGenerator[Call]:
+async def call(
+    transport: Transport, addresses: Iterable[str], *, rng: random.Random | None = None
+) -> AsyncGenerator[Call]:
     """Be connected to all of these relays that can be reached now.
 
     Raises:
         Unreachable: None can.
 
     """
-    callers = [_Caller(transport, address) for address in dict.fromkeys(addresses)]
+    spread = rng or random.Random()
+    callers = [_Caller(transport, address, spread) for address in dict.fromkeys(addresses)]
     running = [asyncio.create_task(caller.session.run()) for caller in callers]
     try:
         await asyncio.gather(*(caller.answered() for caller in callers))
@@ -56,8 +59,8 @@ async def call(transport: Transport, addresses: Iterable[str]) -> AsyncGenerator
 class _Caller:
     """Hears from a relay that it is there, and nothing else, since it subscribes to nothing."""
 
-    def __init__(self, transport: Transport, address: str) -> None:
-        self.session = RelaySession(transport, address, self, rng=random.Random())
+    def __init__(self, transport: Transport, address: str, rng: random.Random) -> None:
+        self.session = RelaySession(transport, address, self, rng=rng)
 
     async def answered(self) -> None:
         """Wait until the relay is connected or an attempt has failed, but not for ever."""

@@ -32,13 +32,15 @@ class BlobStore:
     Args:
         folder: Made if missing, readable by us only.
         bytes_max_total: How much all blobs, and the downloads in progress, may take together.
+        syncs: Whether files outlast a power cut; it takes time.
 
     Raises:
         StorageError: The folder cannot be made or read.
 
     """
 
-    def __init__(self, folder: Path, bytes_max_total: int) -> None:
+    def __init__(self, folder: Path, bytes_max_total: int, *, syncs: bool = True) -> None:
+        self.syncs = syncs
         self._folder = folder
         self._bytes_max_total = bytes_max_total
         self._lock = threading.Lock()
@@ -163,7 +165,8 @@ class BlobStore:
     def keep(self, name: str, digest: bytes) -> None:
         """Make the synced file ``name`` the blob ``digest``."""
         (self._folder / name).replace(self._folder / digest.hex())
-        _sync_folder(self._folder)
+        if self.syncs:
+            _sync_folder(self._folder)
         with self._lock:
             self._sizes[digest.hex()] = self._sizes.pop(name)
 
@@ -188,7 +191,8 @@ class BlobStore:
             with translated(path):
                 with _create(path) as file:
                     digest, written = _copy(pieces, file)
-                    _sync(file)
+                    if self.syncs:
+                        _sync(file)
                 self.reserve(name, written)  # the source may have grown since it was measured
                 self.keep(name, digest)
         except BaseException:
@@ -290,7 +294,8 @@ class Partial:
             found = f"{self.offset} bytes with the hash {self._hash.hexdigest()}"
             self._begin_anew()
             raise MalformedRecord(f"{found}, not {self.size} with {self.digest.hex()}")
-        _sync(file)
+        if self._store.syncs:
+            _sync(file)
         file.close()
         self._file = None
         self._store.keep(self._name, self.digest)

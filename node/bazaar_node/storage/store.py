@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar, cast
 
 import msgspec
 
-from bazaar_host.database import Database
+from bazaar_host.database import Database, OpenDatabase
 from bazaar_node.market.events import Change, Offer
 from bazaar_node.market.ledger import Entry, Role
 from bazaar_node.storage.evidence_tables import EVIDENCE_TABLES
@@ -120,14 +120,16 @@ class NodeStore:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path) -> AsyncGenerator[Self]:
+    async def open(
+        cls, path: Path, open_database: OpenDatabase = Database.open
+    ) -> AsyncGenerator[Self]:
         """Open the store at ``path``.
 
         Raises:
             StorageError: Another process has it, it is damaged, or a newer version wrote it.
 
         """
-        async with Database.open(path, _MIGRATIONS) as database:
+        async with open_database(path, _MIGRATIONS) as database:
             yield cls(database)
 
     @property

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from bazaar_host.database import Database, Synchronous
+from bazaar_host.database import Database, OpenDatabase, Synchronous
 from bazaar_host.logs import logger
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.frames import Filter
@@ -50,7 +50,12 @@ class SqliteStore:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: Path, *, name: bytes, synchronous: Synchronous = "FULL"
+        cls,
+        path: Path,
+        *,
+        name: bytes,
+        synchronous: Synchronous = "FULL",
+        open_database: OpenDatabase = Database.open,
     ) -> AsyncGenerator[Self]:
         """Open the store at ``path``, making it first, with ``name``, when there is none.
 
@@ -58,7 +63,7 @@ class SqliteStore:
             StorageError: The file cannot be used, or a newer version wrote it.
 
         """
-        async with Database.open(path, MIGRATIONS, synchronous=synchronous) as database:
+        async with open_database(path, MIGRATIONS, synchronous=synchronous) as database:
             kept_name, overlay = await database.transaction(partial(_load, name))
             store = cls(database, kept_name, overlay)
             try:
