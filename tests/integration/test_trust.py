@@ -21,7 +21,7 @@ from bazaar_protocol.errors import Refused, SchemaMismatch
 from bazaar_protocol.evidence import check_reveal
 from bazaar_protocol.evidence_kinds import Reveal
 from bazaar_protocol.frames import RELAY_PROTOCOL
-from bazaar_protocol.identity import Keypair, parse_agent
+from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_did
 from bazaar_protocol.letters import Invitation, encode_letter
 from bazaar_protocol.records import Record, unseal
 from bazaar_protocol.sealing import seal_to
@@ -62,12 +62,16 @@ class Place:
         self, name: str, *, price: int = 2, answer: bytes | None = None,
         policies: Policies | None = None,
     ) -> AsyncIterator[OpenNode]:  # fmt: skip
-        """Run a node that counts words, or says ``answer`` to everything."""
+        """Run a node that counts words, or has one ``answer``, and that to one question alone."""
         node = Node(self._folder / name, relays=[self._relay], slots=4, policies=policies)
 
         @node.offer("text.count", price=price)
         async def count(task: Task) -> object:
-            return {"words": len(task.input.split())} if answer is None else answer
+            if answer is None:
+                return {"words": len(task.input.split())}
+            if task.input != QUESTION:
+                raise ValueError("not that")
+            return answer
 
         async with node.open() as opened:
             await opened.ready()
@@ -103,7 +107,7 @@ async def noted(node: OpenNode, task: str, what: str) -> TaskDetail:
 async def probed(ada: OpenNode) -> TaskView:
     """Let ada have tasks done until one has brought a probe along."""
     for number in range(PROBED_AFTER_MAX):
-        data = b"word " * (number % 7)
+        data = b"word " * (number % 2)
         task = await ada.post(
             PostRequest(capability="text.count", input=data, price_max=100, bid_window_ms=60)
         )
@@ -222,3 +226,38 @@ async def test_a_worker_that_is_invited_bids_for_what_no_relay_offered_it(
             await poster.ask(frames.Mail, worker, sealed)
             bid = unseal((await poster.event()).record)
             assert (bid.kind, bid.author) == ("bid", worker)
+
+
+async def test_who_has_done_good_work_is_invited_to_the_next_auction(
+    place: Place, relay: str
+) -> None:
+    dee = Trader.named("dee", clock.now_ms())
+    async with AsyncExitStack() as stack:
+        ada = await stack.enter_async_context(place.poster())
+        bo = await stack.enter_async_context(place.counter("bo"))
+        other = await stack.enter_async_context(raw_client(relay, "dee"))
+        worker = parse_agent((await bo.desk.status()).agent)
+        for _ in range(3):
+            request = PostRequest(capability="text.count", worker=worker.hex(), price=9)
+            await ada.result(await ada.post(request), timeout_s=TIMEOUT_S)
+        await known(ada, worker)
+        await other.subscribe(frames.Filter(to=(dee.agent,)))
+        await other.publish(dee.advert("text.count"))
+        # One bidder each, in turns: one of the two is offered to dee, who says nothing.
+        request = PostRequest(
+            capability="text.count", bidders_max=1, bid_window_ms=TIMEOUT_S * 1000
+        )
+        first, second = [await ada.post(request) for _ in range(2)]
+        await other.event()
+        for task in (first, second):
+            assert [bid.worker for bid in (await noted(ada, task, "bid")).bids] == [to_did(worker)]
+
+
+async def known(node: OpenNode, worker: AgentId) -> None:
+    """Wait until the evidence of what was traded says something of a worker."""
+    opinions = node.desk._driver.agent.trust.opinions
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:  # evidence follows the trades at a distance, and nothing tells of it
+            if list(opinions.best(3, "text.count")) == [worker]:
+                return
+            await asyncio.sleep(0.02)
