@@ -8,7 +8,7 @@ from tests.market import Market
 from tests.told_opinions import CONVICT, ToldOpinions, known, outcome, seasoned
 
 from bazaar_node.market.events import WorkDone
-from bazaar_node.market.experience import SEASONED_FROM, Experience
+from bazaar_node.market.experience import SCORED_AFTER_MS, SEASONED_FROM, Experience
 from bazaar_node.market.opinions import Standing
 from bazaar_node.market.policy import All, MaxExposure, NotConvicted, Policies
 from bazaar_node.market.trust import Trust
@@ -94,6 +94,13 @@ def test_a_new_node_turns_down_nobody_for_a_low_score() -> None:
     task = auction(market)
     market.wait(1.1)
     assert holder(market, task) == CY
+
+
+def test_receipts_count_when_the_scores_had_time_to_know_of_them() -> None:
+    experience = seasoned(count=SEASONED_FROM - 1)
+    experience.add(outcome(99), 1_000)
+    assert not experience.is_seasoned(1_000 + SCORED_AFTER_MS - 1)
+    assert experience.is_seasoned(1_000 + SCORED_AFTER_MS)
 
 
 def test_a_seasoned_node_waits_for_others_and_gives_strangers_nothing_large() -> None:

@@ -48,7 +48,7 @@ def conclude(
         is_probe=is_probe,
     )
     entry.took_ms = None
-    experience.add(outcome)
+    experience.add(outcome, turn.now_ms)
     turn.changes.append(Concluded(outcome))
 
 

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Final
 
+from bazaar_protocol import limits
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import RecordId
 
 SEASONED_FROM: Final = 10
 """With so many receipts of our own we know enough to turn strangers down."""
+SCORED_AFTER_MS: Final = 10 * limits.SECOND_MS
+"""Scores follow the trades at a distance, which is shorter than this."""
 CLAIMS_KEPT: Final = 50
 """Of one worker: what it claimed long ago says little about now."""
 WORKERS_KEPT: Final = 4_096
 CEILINGS_KEPT: Final = 256
+FRESH_KEPT: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +68,24 @@ class Experience:
         self.value = 0
         self._by_worker: OrderedDict[AgentId, deque[Outcome]] = OrderedDict()
         self._ceilings: deque[int] = deque(maxlen=CEILINGS_KEPT)
+        self._fresh: deque[int] = deque(maxlen=FRESH_KEPT)
+        """When the receipts came that scores need not know of yet."""
         for outcome in outcomes:
             self.add(outcome)
         self.receipts = self.receipts if receipts is None else receipts
         self.value = self.value if value is None else value
 
-    @property
-    def is_seasoned(self) -> bool:
-        """Whether scores mean something to us yet."""
-        return self.receipts >= SEASONED_FROM
+    def is_seasoned(self, now_ms: int) -> bool:
+        """Tell whether scores mean something to us yet: enough receipts, and they know of them."""
+        while self._fresh and self._fresh[0] <= now_ms - SCORED_AFTER_MS:
+            self._fresh.popleft()
+        return self.receipts - len(self._fresh) >= SEASONED_FROM
 
-    def add(self, outcome: Outcome) -> None:
-        """Take note of one more."""
+    def add(self, outcome: Outcome, now_ms: int | None = None) -> None:
+        """Take note of one more, which came ``now_ms`` or long ago."""
         self.receipts += 1
+        if now_ms is not None:
+            self._fresh.append(now_ms)
         if not outcome.is_probe:
             self.value += outcome.ceiling
             self._ceilings.append(outcome.ceiling)

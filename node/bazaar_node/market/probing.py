@@ -35,7 +35,7 @@ class Prober:
             return None
         draft = self._trust.probes.draft(
             entry.task.terms,
-            self._strangers(entry, bids),
+            self._strangers(entry, bids, turn.now_ms),
             value=self._trust.experience.value,
             entropy=turn.pen.entropy,
         )
@@ -60,11 +60,11 @@ class Prober:
         """Open the commitment in the post, so that anyone can check that we knew the answer."""
         return Reveal(probe.task, link_to(deliver), probe.salt, probe.digest)
 
-    def _strangers(self, entry: Entry, bids: Sequence[OpenBid]) -> list[Stranger]:
+    def _strangers(self, entry: Entry, bids: Sequence[OpenBid], now_ms: int) -> list[Stranger]:
         exposure = self._ledger.exposure
         return [
             Stranger(one.offer.worker, one.offer.terms.price, one.standing.admission)
-            for one in self._valuation.weigh(entry.task.terms, bids)
+            for one in self._valuation.weigh(entry.task.terms, bids, now_ms)
             if not one.standing.is_known
             and (one.objection is None or one.objection.kind == "score")
             and one.offer.worker != entry.task.worker

@@ -24,7 +24,7 @@ from bazaar_protocol.task import Task
 SOLICITATIONS: Final = 2
 """How often the time for bids is extended when none is good enough."""
 SOLICIT_MS_MIN: Final = limits.SECOND_MS
-LOOK_AGAIN_MS: Final = 30 * limits.SECOND_MS
+LOOK_AGAIN_MS: Final = 10 * limits.SECOND_MS
 """After that it is looked at now and then: what we hold of a bidder may have changed."""
 
 
@@ -75,7 +75,7 @@ class Valuation:
 
     def choose(self, task: Task, bids: Sequence[OpenBid], now_ms: int) -> Choice | None:
         """Return who gets a task of ours; None when there is no bid within its ceiling."""
-        weighed = self.weigh(task.terms, bids)
+        weighed = self.weigh(task.terms, bids, now_ms)
         if not weighed:
             return None
         good = [one.offer for one in weighed if one.objection is None]
@@ -91,15 +91,19 @@ class Valuation:
             return NobodyYet(f"{_reasons(weighed)}; waiting for other bids", again_ms)
         return self._small_task(task, low) or NobodyYet(_reasons(weighed), now_ms + LOOK_AGAIN_MS)
 
-    def weigh(self, post: Post, bids: Sequence[OpenBid]) -> list[Weighed]:
+    def weigh(self, post: Post, bids: Sequence[OpenBid], now_ms: int) -> list[Weighed]:
         """Say what we hold of each bidder within the ceiling."""
         within = [bid for bid in bids if bid.terms.price <= post.price]
-        return [self._weigh(post, bid) for bid in within]
+        is_seasoned = self.trust.experience.is_seasoned(now_ms)
+        return [self._weigh(post, bid, is_seasoned=is_seasoned) for bid in within]
 
     def objection_to_worker(self, worker: AgentId, post: Post) -> Objection | None:
-        """Return what speaks against giving a task to a worker whom the owner has named."""
-        objection = self._objection(worker, self._of_worker(worker, post), post.price)
-        return None if objection is not None and objection.kind == "score" else objection
+        """Return what speaks against giving a task to a worker whom the owner has named.
+
+        Its score does not: the owner knows whom it wants.
+        """
+        candidate = self._candidate(worker, self._of_worker(worker, post), post, is_seasoned=False)
+        return self.trust.policies.workers.objection(candidate)
 
     def objection_to_poster(self, poster: AgentId, post: Post) -> Objection | None:
         """Return what speaks against working for somebody."""
@@ -108,11 +112,10 @@ class Valuation:
             self.trust.opinions.standing(About(poster, "poster")),
             amount=post.price,
             held=self.exposure.owed_by(poster),
-            is_seasoned=self.trust.experience.is_seasoned,
         )
         return self.trust.policies.posters.objection(candidate)
 
-    def _weigh(self, post: Post, bid: OpenBid) -> Weighed:
+    def _weigh(self, post: Post, bid: OpenBid, *, is_seasoned: bool) -> Weighed:
         held = self._of_worker(bid.worker, post)
         points = calibrated(
             held.points,
@@ -121,7 +124,8 @@ class Valuation:
             within_ms=post.lease.start_to_close_ms,
         )
         standing = replace(held, points=points)
-        objection = self._objection(bid.worker, standing, post.price)
+        candidate = self._candidate(bid.worker, standing, post, is_seasoned=is_seasoned)
+        objection = self.trust.policies.workers.objection(candidate)
         return Weighed(Offer(bid.id, bid.worker, bid.terms, points), standing, objection)
 
     def _of_worker(self, worker: AgentId, post: Post) -> Standing:
@@ -134,15 +138,11 @@ class Valuation:
         )
         return self.trust.opinions.standing(about)
 
-    def _objection(self, worker: AgentId, standing: Standing, amount: int) -> Objection | None:
-        candidate = Candidate(
-            worker,
-            standing,
-            amount=amount,
-            held=self.exposure.given_to(worker),
-            is_seasoned=self.trust.experience.is_seasoned,
-        )
-        return self.trust.policies.workers.objection(candidate)
+    def _candidate(
+        self, worker: AgentId, standing: Standing, post: Post, *, is_seasoned: bool
+    ) -> Candidate:
+        held = self.exposure.given_to(worker)
+        return Candidate(worker, standing, post.price, held, is_seasoned)
 
     def _small_task(self, task: Task, low: Sequence[Weighed]) -> Picked | None:
         """Give a stranger a chance, if somebody answers for it or it cost something to make."""
