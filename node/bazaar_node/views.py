@@ -79,6 +79,7 @@ def relay_view(client: RelayClient) -> RelayView:
         is_caught_up=client.is_caught_up,
         cursor=client.mark.cursor,
         trouble="" if client.is_ready else client.trouble or client.session.last_failure,
+        is_left_behind=bool(client.trouble),
     )
 
 

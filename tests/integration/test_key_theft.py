@@ -30,7 +30,7 @@ from bazaar_protocol.identity import AgentId, Keypair, parse_agent
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record
 
-pytestmark = pytest.mark.xdist_group("heavy")
+pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.timeout(300)]
 
 # It waits for the file that its argument names, so that the test decides when work ends.
 PROGRAM = """

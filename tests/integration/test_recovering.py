@@ -20,7 +20,7 @@ from tests.town import (
 from bazaar_protocol.identity import AgentId, parse_agent
 from bazaar_protocol.records import Record
 
-pytestmark = pytest.mark.xdist_group("heavy")
+pytestmark = [pytest.mark.xdist_group("heavy"), pytest.mark.timeout(300)]
 
 OFFER = ("--offer", "word.find", "--exec", "echo 1")
 

@@ -19,7 +19,7 @@ from bazaar_node.network.relays import RelayOffice
 from bazaar_node.service import PostRequest
 from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol import frames, letters
-from bazaar_protocol.errors import OldBackup, StorageFull
+from bazaar_protocol.errors import LinkClosed, OldBackup, StorageFull
 from bazaar_protocol.fields import Link
 from bazaar_protocol.identity import Keypair, to_peer_id
 from bazaar_protocol.kinds import Accept, Advert
@@ -143,6 +143,32 @@ async def test_a_fork_that_a_relay_cannot_show_ends_the_link_and_not_the_node(
             case _:
                 pass
     await scene.subscribed(scene.relay)
+    assert not scene.running.done()
+
+
+async def test_no_relay_is_told_anything_before_all_have_spoken(scene: Scene) -> None:
+    """One relay knows nothing of us, and the other knows that our store is an old copy."""
+    wire = await scene.connected(scene.relay)
+    genesis = await scene.head()
+    later = seal(
+        NODE,
+        Accept(bytes(32), Link(EVE.agent, 1, bytes(32)), 1, bytes(32), 1, b""),
+        time_ms=1, seq=2, prev=genesis.id,
+    )  # fmt: skip
+    other = await scene.connected(scene.other, head=later)
+    asked = await other.take(frames.GetLog)
+    await other.say(frames.Segment(asked.request, (genesis.raw,), 0, False))
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await scene.running
+    assert caught.group_contains(OldBackup, match="type: bazaar recover")
+    with pytest.raises(LinkClosed):
+        await any_frame(wire)
+
+
+async def test_a_relay_that_is_away_holds_up_no_other(scene: Scene) -> None:
+    (await scene.other.next()).link.close()
+    wire = await scene.connected(scene.relay)
+    assert isinstance(await any_frame(wire), frames.Publish)
     assert not scene.running.done()
 
 
