@@ -16,55 +16,86 @@ from bazaar_protocol.records import Record, RecordId, parse
 from bazaar_reputation import contracts
 from bazaar_reputation.contracts import Contract
 
+SMALL: Final = 64
+"""As many records of one contract are read without asking who signed them."""
 _COUNTS: Final = """NOT EXISTS (
     SELECT 1 FROM log_end WHERE old = evidence.author AND evidence.seq > last_seq
 )"""
 """What an identity signed after its last honest entry means nothing."""
+_ALL: Final = f"SELECT raw FROM evidence WHERE contract = ? AND {_COUNTS} LIMIT {SMALL + 1}"  # noqa: S608
 _BY_ONE: Final = f"""SELECT raw FROM evidence
     WHERE contract = ? AND kind = ? AND author = ? AND {_COUNTS}
     ORDER BY seq, id LIMIT {limits.ANSWERS_PER_CONTRACT_MAX}"""  # noqa: S608
 
 
+def contract_of(db: sqlite3.Connection, record: Record) -> RecordId | None:
+    """Return the contract that a record belongs to; None when it belongs to none, or not yet."""
+    if isinstance(record.body, Award):
+        return record.id
+    parent = contracts.parent_of(record)
+    if parent is None:
+        return None
+    row = db.execute("SELECT contract FROM evidence WHERE id = ?", (parent,)).fetchone()
+    return None if row is None or row[0] is None else RecordId(row[0])
+
+
 def attach(db: sqlite3.Connection, record: Record) -> set[RecordId]:
-    """Give a record that was just kept, and all that waited for it, their contracts.
+    """Give a record that is kept already, and all that waited for it, its contract.
 
     Returns:
         The contracts that have to be looked at again.
 
     """
-    if isinstance(record.body, Award):
-        db.execute("UPDATE evidence SET contract = ? WHERE id = ?", (record.id, record.id))
-        _attach_children(db, record.id, record.id)
-        return {record.id}
-    parent = contracts.parent_of(record)
-    if parent is None:
+    contract = contract_of(db, record)
+    if contract is None:
         return set()
-    row = db.execute("SELECT contract FROM evidence WHERE id = ?", (parent,)).fetchone()
-    if row is None or row[0] is None:
-        return set()
-    contract = RecordId(row[0])
     _join(db, contract, record.id)
-    _attach_children(db, contract, record.id)
+    attach_children(db, contract, record.id)
     return {contract}
+
+
+def attach_children(db: sqlite3.Connection, contract: RecordId, parent: RecordId) -> None:
+    """Give the contract of a record to all that waited for it."""
+    waiting = [parent]
+    while waiting:
+        rows = db.execute(
+            "SELECT id FROM evidence WHERE parent = ? AND contract IS NULL", (waiting.pop(),)
+        ).fetchall()
+        for (child,) in rows:
+            _join(db, contract, RecordId(child))
+            waiting.append(RecordId(child))
 
 
 def load(db: sqlite3.Connection, contract: RecordId) -> Contract | None:
     """Return a contract as its records make it; None when there is none, or it is void."""
-    row = db.execute(
-        f"SELECT raw, about FROM evidence WHERE id = ? AND {_COUNTS}",  # noqa: S608
-        (contract,),
-    ).fetchone()
-    if row is None:
+    parts = [parse(raw)[0] for (raw,) in db.execute(_ALL, (contract,))]
+    award = next((one for one in parts if one.id == contract), None)
+    if len(parts) > SMALL:
+        row = db.execute(
+            f"SELECT raw FROM evidence WHERE id = ? AND {_COUNTS}",  # noqa: S608
+            (contract,),
+        ).fetchone()
+        award = None if row is None else parse(row[0])[0]
+        parts = [] if award is None else _first_parts(db, award)
+    if award is None:
         return None
-    made = contracts.begin(parse(row[0])[0])
-    post = records_kept.read(db, row[1])
+    made = contracts.begin(award)
+    post = records_kept.read(db, made.terms.task)
     if post is not None:
         made = contracts.with_post(made, post)
-    for kind, signers in _signers(made.award).items():
-        for signer in signers:
-            for (raw,) in db.execute(_BY_ONE, (contract, kind, signer)):
-                made = contracts.attach(made, parse(raw)[0])
+    for one in parts:
+        made = contracts.attach(made, one)
     return made
+
+
+def _first_parts(db: sqlite3.Connection, award: Record) -> list[Record]:
+    """Read of a contract what may count, and nothing of what somebody floods it with."""
+    return [
+        parse(raw)[0]
+        for kind, signers in _signers(award).items()
+        for signer in signers
+        for (raw,) in db.execute(_BY_ONE, (award.id, kind, signer))
+    ]
 
 
 def contracts_of_task(db: sqlite3.Connection, task: bytes) -> set[RecordId]:
@@ -81,17 +112,6 @@ def contracts_with(db: sqlite3.Connection, author: bytes, *, after: int) -> set[
         (author, after),
     )
     return {RecordId(id_) for (id_,) in rows}
-
-
-def _attach_children(db: sqlite3.Connection, contract: RecordId, parent: RecordId) -> None:
-    waiting = [parent]
-    while waiting:
-        rows = db.execute(
-            "SELECT id FROM evidence WHERE parent = ? AND contract IS NULL", (waiting.pop(),)
-        ).fetchall()
-        for (child,) in rows:
-            _join(db, contract, RecordId(child))
-            waiting.append(RecordId(child))
 
 
 def _join(db: sqlite3.Connection, contract: RecordId, record: RecordId) -> None:

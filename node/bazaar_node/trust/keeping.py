@@ -102,10 +102,8 @@ class _Keeping:
                 continue
             if record.seq == 0:
                 self._take_loose(record, is_again=is_again)
-            elif is_again or records_kept.insert(self._db, record):
-                self._news.count += 1
-                self._authors.add(record)
-                self._take_entry(record)
+            else:
+                self._take_entry(record, is_again=is_again)
         if self._way.begins_run and records:
             self._authors.begin_run(records[0])
         self._news.heads = self._authors.write()
@@ -118,9 +116,23 @@ class _Keeping:
         self._news.unmet = [one for one in settled.dropped if one.strand.rater == ours]
         return self._news
 
-    def _take_entry(self, record: Record) -> None:
-        self._touched |= contract_rows.attach(self._db, record)
-        self._look_for_fork(record)
+    def _take_entry(self, record: Record, *, is_again: bool) -> None:
+        others = records_kept.read_place(self._db, record.author, record.seq)
+        if is_again:
+            others = [other for other in others if other.id != record.id]
+            self._touched |= contract_rows.attach(self._db, record)
+        elif len(others) >= limits.ENTRIES_PER_PLACE_MAX or record in others:
+            return
+        else:
+            contract = contract_rows.contract_of(self._db, record)
+            if not records_kept.insert(self._db, record, contract):
+                return
+            if contract is not None:
+                contract_rows.attach_children(self._db, contract, record.id)
+                self._touched.add(contract)
+        self._news.count += 1
+        self._authors.add(record)
+        self._look_for_fork(record, others)
         match record.body:
             case Award(task=task):
                 self._place(task)  # its post has waited for it
@@ -186,10 +198,8 @@ class _Keeping:
         is_news = self._is_earlier(accused, place)
         return is_again or (is_news and (room or self._has("author", accused)))
 
-    def _look_for_fork(self, record: Record) -> None:
-        for other in records_kept.read_place(self._db, record.author, record.seq):
-            if other.id == record.id:
-                continue
+    def _look_for_fork(self, record: Record, others: Iterable[Record]) -> None:
+        for other in others:
             try:
                 detect_fork(other, record)
             except Equivocation as error:

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
-from bazaar_protocol import limits
 from bazaar_protocol.evidence_kinds import Succession
 from bazaar_protocol.fields import Link
 from bazaar_protocol.identity import AgentId
@@ -33,18 +32,16 @@ def link_of(record: Record) -> Link | None:
     return None
 
 
-def insert(db: sqlite3.Connection, record: Record) -> bool:
-    """Keep a record; tell whether it is new and there is room for it at its place."""
-    if record.seq and _is_crowded(db, record):
-        return False
+def insert(db: sqlite3.Connection, record: Record, contract: bytes | None = None) -> bool:
+    """Keep a record; tell whether it is new."""
     link = link_of(record)
     row = (
         record.id, record.kind, record.author, record.seq, record.prev, parent_of(record),
-        link and link.author, link and link.seq, _about(record), record.raw,
+        link and link.author, link and link.seq, _about(record), contract, record.raw,
     )  # fmt: skip
     cursor = db.execute(
         """INSERT OR IGNORE INTO evidence (id, kind, author, seq, prev, parent,
-           link_author, link_seq, about, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+           link_author, link_seq, about, contract, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         row,
     )
     return cursor.rowcount > 0
@@ -105,10 +102,3 @@ def _about(record: Record) -> bytes | None:
             return old
         case _:
             return None
-
-
-def _is_crowded(db: sqlite3.Connection, record: Record) -> bool:
-    (count,) = db.execute(
-        "SELECT count(*) FROM evidence WHERE author = ? AND seq = ?", (record.author, record.seq)
-    ).fetchone()
-    return int(count) >= limits.ENTRIES_PER_PLACE_MAX
