@@ -106,7 +106,7 @@ def attach(contract: Contract, record: Record) -> Contract:
         kept = [one for one in contract.records if one is not same[-1]]
     else:
         kept = list(contract.records)
-    return replace(contract, records=tuple(sorted((*kept, record), key=_order)))
+    return Contract(contract.award, contract.post, tuple(sorted((*kept, record), key=_order)))
 
 
 def with_post(contract: Contract, post: Record) -> Contract:

@@ -72,6 +72,8 @@ class Tally:
         return left((self.good, self.bad, self.older_good, self.older_bad), self.round, now)
 
     def _faded(self, now: int) -> "Tally":
+        if now == self.round:
+            return self
         blocks = now // BLOCK_ROUNDS - self.round // BLOCK_ROUNDS
         if blocks > 1:
             return Tally(0.0, 0.0, now, self.last, 0, 0.0, 0.0, 0)

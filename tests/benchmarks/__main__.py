@@ -21,6 +21,7 @@ from tests.benchmarks import (
     links,
     nodes,
     report,
+    reputation,
     trades,
 )
 from tests.benchmarks.measuring import Bench, Row
@@ -37,6 +38,7 @@ SUBJECTS: Final[dict[str, Callable[[Bench], Coroutine[None, None, list[Row]]]]] 
     "coordination": coordination.run,
     "links": links.run,
     "nodes": nodes.run,
+    "reputation": reputation.run,
 }
 
 app = App(name="benchmarks", help="Measure speed, each figure beside its limit or a control.")

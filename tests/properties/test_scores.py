@@ -1,6 +1,7 @@
 """Scores and walks beside an independent computation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, strategies as st
@@ -20,22 +21,32 @@ from bazaar_reputation.scores import Scorer
 from bazaar_reputation.walk import push
 
 EGO = 0
-AGENTS = range(8)
+AGENTS = range(6)
 agents = st.sampled_from(AGENTS)
-jobs = st.sampled_from((0.0, 0.1, 0.3, 1.0, 2.7, 10.0, 33.3))
+jobs = st.sampled_from((0.1, 0.3, 1.0, 2.7, 10.0, 33.3))
 ratings = st.builds(
     Rating, rater=st.one_of(agents, agents, agents, st.none()), subject=agents,
-    good=jobs, bad=st.one_of(st.just(0.0), jobs), capability=st.sampled_from(("a", "b")),
+    good=jobs, bad=jobs, capability=st.sampled_from(("a", "b")),
     version=st.integers(1, 2), fingerprint=st.sampled_from((b"", b"f")),
     age=st.integers(0, NEWEST), role=st.sampled_from(("worker", "worker", "worker", "poster")),
 )  # fmt: skip
 questions = st.builds(
     Asked, st.sampled_from((None, "a", "b")), st.integers(0, 2), st.sampled_from((b"", b"f"))
 )
-books = st.lists(ratings, min_size=4, max_size=40).map(merged)
 
 
-@given(books, st.lists(agents, max_size=2), st.lists(agents, max_size=2), st.data())
+@st.composite
+def books(draw: st.DrawFn) -> list[Rating]:
+    """Draw what raters say who mostly see alike, so that there is a way from one to the other."""
+    poor = draw(st.sets(agents, max_size=3))
+    said: list[Rating] = []
+    for one in draw(st.lists(ratings, min_size=4, max_size=40)):
+        is_bad = (one.subject in poor) != (draw(st.integers(0, 7)) == 0)
+        said.append(replace(one, good=0.0) if is_bad else replace(one, bad=0.0))
+    return merged(said)
+
+
+@given(books(), st.lists(agents, max_size=2), st.lists(agents, max_size=2), st.data())
 def test_scores_equal_those_of_an_independent_reference(
     said: list[Rating], seeds: list[int], convicted: list[int], data: st.DataObject
 ) -> None:

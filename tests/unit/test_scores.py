@@ -39,6 +39,15 @@ def test_ones_own_experience_is_not_saturated_and_that_of_others_is() -> None:
     assert theirs.good == pytest.approx(40 / 11)
 
 
+@pytest.mark.parametrize("side", ["good", "bad"])
+def test_many_strands_of_one_rater_saturate_together(side: str) -> None:
+    way = Rating(EGO, FRIEND, good=3)
+    jobs = {"good": 0.0, "bad": 0.0, side: 6.0}
+    said = [Rating(FRIEND, SUBJECT, jobs["good"], jobs["bad"], version=n) for n in range(1, 9)]
+    score = scorer_of(way, *said).score(agent(SUBJECT))
+    assert (score.good, score.bad)[side == "bad"] == pytest.approx(48 / 13)
+
+
 def test_nobody_weighs_anything_that_ego_has_no_way_to() -> None:
     scorer = scorer_of(Rating(FAR, SUBJECT, good=30), Rating(FAR, EGO, good=30))
     assert scorer.weight(agent(FAR)) == 0
@@ -141,6 +150,18 @@ def test_a_voucher_shares_a_quarter_of_what_the_vouched_do_badly() -> None:
     assert scorer.score(agent(SUBJECT)).bad == 1
     [_, shared] = scorer.parts(agent(SUBJECT))
     assert (shared.strand.subject, shared.good, shared.bad) == (agent(NEWCOMER), 0, 1)
+
+
+def test_a_voucher_does_not_share_in_what_it_says_itself() -> None:
+    said = [Rating(EGO, SUBJECT, good=3), Rating(SUBJECT, NEWCOMER, bad=9)]
+    assert scorer_of(*said, vouches=((SUBJECT, NEWCOMER),)).score(agent(SUBJECT)).bad == 0
+
+
+def test_shared_failures_saturate_with_what_the_rater_says_of_the_voucher() -> None:
+    said = [Rating(EGO, FRIEND, good=3), Rating(FRIEND, SUBJECT, bad=4)]
+    said += [Rating(FRIEND, 10 + n, bad=8) for n in range(3)]
+    vouches = tuple((SUBJECT, 10 + n) for n in range(3))
+    assert scorer_of(*said, vouches=vouches).score(agent(SUBJECT)).bad == pytest.approx(10 / 3.5)
 
 
 def test_what_the_vouched_have_proven_costs_their_voucher_no_more_than_a_job() -> None:
