@@ -11,11 +11,13 @@ from bazaar_protocol.award import Offer, check_opening
 from bazaar_protocol.errors import (
     BazaarError,
     Contradiction,
+    Equivocation,
     IllegalTransition,
     MalformedRecord,
     RemoteError,
     StaleEpoch,
 )
+from bazaar_protocol.evidence_kinds import Reset
 from bazaar_protocol.identity import AgentId, to_did
 from bazaar_protocol.kinds import Award, Bid, BidTerms, Post
 from bazaar_protocol.log import Head, check_segment, detect_fork
@@ -104,13 +106,30 @@ async def audit_agent(agent: AgentId, logs: Mapping[str, FetchLog]) -> AuditRepo
         audit.check(f"{source}: {len(entries)} entries, each names the one before it")
         for entry in entries:
             where, other = known.setdefault(entry.seq, (source, entry))
-            try:
-                detect_fork(other, entry)
-            except Contradiction:
-                audit.check(f"entry {entry.seq} differs between {where} and {source}", ok=False)
+            _compare(audit, _Sourced(where, other), _Sourced(source, entry))
     if not known:
         audit.check("no source knows this agent", ok=False)
     return audit.report()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sourced:
+    """An entry, and who had it."""
+
+    source: str
+    entry: Record
+
+
+def _compare(audit: Audit, one: _Sourced, other: _Sourced) -> None:
+    """Say where two logs of an agent part; what follows from there on differs as well."""
+    where = f"entry {one.entry.seq} differs between {one.source} and {other.source}"
+    try:
+        detect_fork(one.entry, other.entry)
+    except Equivocation:
+        audit.check(where, ok=False)
+    except Contradiction:
+        if isinstance(one.entry.body, Reset) or isinstance(other.entry.body, Reset):
+            audit.check(f"{where}: a backup was restored there, and said so by a reset")
 
 
 def _check_signatures(audit: Audit, records: Sequence[Record]) -> bool:

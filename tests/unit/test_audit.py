@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from tests import market as markets
+from tests.log_relays import extend, genesis, reset
 from tests.market import Market
 from tests.routed_market import RoutedMarket
+from tests.strategies import ADA, BO
 
-from bazaar_node.audit import FetchLog, audit_task
+from bazaar_node.audit import FetchLog, audit_agent, audit_task
 from bazaar_node.market.events import (
     Began,
     Cancelled,
@@ -213,3 +215,25 @@ async def test_an_award_over_an_attempt_is_a_cheat_of_who_knew_of_it_alone() -> 
     assert [check.what for check in knew.checks if not check.ok] == [
         "epoch 2 began while 1 was live to us"
     ]
+
+
+def source_of(log: Sequence[Record]) -> FetchLog:
+    async def fetch(author: AgentId, first: int, last: int) -> list[bytes]:
+        assert author == ADA.agent
+        return [record.raw for record in log[first - 1 : last]]
+
+    return fetch
+
+
+async def test_a_fork_is_a_fault_and_a_reset_is_none() -> None:
+    log = extend(ADA, [genesis(ADA, BO)], 4)
+    for branch, is_ok in ((extend(ADA, log, 3, "other"), False), (reset(ADA, log), True)):
+        sources = {
+            "here": source_of(extend(ADA, log, 5)),
+            "there": source_of(extend(ADA, branch, 2)),
+            "behind": source_of(log[:3]),
+        }
+        report = await audit_agent(ADA.agent, sources)
+        (found,) = [check for check in report.checks if "differs" in check.what]
+        assert found.what.startswith("entry 6 differs between here and there")
+        assert (found.ok, report.is_sound) == (is_ok, is_ok)
