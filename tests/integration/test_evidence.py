@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.archives import Site, convicted, eventually, party
 from tests.evidence_records import sign
 from tests.reputation_records import deal
 
+from bazaar_node.service import PostRequest
+from bazaar_node.settings import OfferSettings
 from bazaar_node.trust import authors
 from bazaar_node.trust.archive import Archive
 from bazaar_node.trust.histories import Circle
@@ -169,3 +172,26 @@ async def test_a_receipt_and_a_statement_that_contradict_each_other_convict_a_re
                 assert (await convicted(cy.archive, relay)).id == record.id
                 (flaw,) = (await cy.archive.history(relay)).flaws
                 assert (flaw.what, flaw.source) == ("omission", record.author)
+
+
+async def test_a_trade_is_evidence_for_both_sides_of_it(site: Site) -> None:
+    """And what one of them shows to a third, the third believes as far as it can check it."""
+    offer = OfferSettings(capability="text.count", command="printf {}", price=5)
+    async with site.relay(1), site.node("bo", offers=[offer]) as bo, site.node("ada") as ada:
+        worker, poster = [parse_agent((await one.status()).agent) for one in (bo, ada)]
+        request = PostRequest(capability="text.count", input=b"one", price=9, bid_window_ms=50)
+        task = (await ada.post(request)).id
+        async for detail in ada.watch(task):
+            assert detail.task.state not in {"rejected", "failed"}
+        for desk, about in ((ada, worker), (bo, poster)):
+            (shown,) = await eventually(partial(desk.archive.receipts, about))
+            assert (shown.finding.why, shown.finding.is_good) == ("accepted", True)
+            assert desk.archive.scorer.score(about, shown.finding.strand.role).is_known
+            assert (await desk.archive.history(about)).circle is Circle.PARTNER
+        assert ada.archive.standing(worker, "text.count") > ada.archive.standing(poster)
+        await ada.archive.export_to(site.folder / "evidence")
+        async with site.node("cy") as cy:
+            imported = await cy.archive.import_from(site.folder / "evidence")
+            assert imported.refused == 0
+            (shown,) = await cy.archive.receipts(worker)
+            assert shown.finding.strand.rater == poster
