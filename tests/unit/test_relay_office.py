@@ -15,6 +15,7 @@ from bazaar_node.market.agent import Agent
 from bazaar_node.market.drafts import draft_post
 from bazaar_node.market.events import Action, Asked, KeepData, Logged, Outgoing
 from bazaar_node.market.turn import Pen
+from bazaar_node.network import relays
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.service import PostRequest
 from bazaar_node.storage.store import NodeStore, Parcel
@@ -165,7 +166,10 @@ async def test_no_relay_is_told_anything_before_all_have_spoken(scene: Scene) ->
         await any_frame(wire)
 
 
-async def test_a_relay_that_is_away_holds_up_no_other(scene: Scene) -> None:
+async def test_a_relay_that_is_away_holds_up_no_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "START_TOGETHER_S", 1_000.0)
     (await scene.other.next()).link.close()
     wire = await scene.connected(scene.relay)
     assert isinstance(await any_frame(wire), frames.Publish)
