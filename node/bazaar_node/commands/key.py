@@ -12,6 +12,7 @@ from bazaar_node import backups, outcomes
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.init import PassphraseFile
+from bazaar_node.commands.succession import recover
 from bazaar_node.settings import NodeSettings
 from bazaar_protocol import identity
 
@@ -20,11 +21,7 @@ app = App(
     help="Show the node's keys, back them up, restore them, or end a stolen one.",
     help_epilogue="Example: bazaar key show",
 )
-app.command(
-    "bazaar_node.commands.succession:recover",
-    "recover",
-    help_epilogue="Example: bazaar key recover --recovery-key recovery.key --look",
-)
+app.command(recover, help_epilogue="Example: bazaar key recover --recovery-key recovery.key --look")
 
 
 @app.command(help_epilogue="Example: bazaar key show --json")
