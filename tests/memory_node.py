@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from bazaar_node.pledge_service import StampView, VouchRequest
 from bazaar_node.service import (
     Assignment,
     AuditReport,
@@ -83,6 +84,19 @@ class MemoryCanaries:
             raise NotFound(f"there is no canary {number}")
 
 
+class MemoryPledges:
+    """What was said, in order."""
+
+    def __init__(self) -> None:
+        self.vouches: list[VouchRequest] = []
+
+    async def vouch(self, request: VouchRequest) -> None:
+        self.vouches.append(request)
+
+    async def stamp(self) -> StampView:
+        return StampView(bits=20, day=20_000)
+
+
 class MemoryNode:
     """A node whose poster and worker are the same agent."""
 
@@ -90,6 +104,7 @@ class MemoryNode:
         self.folder = folder
         self.is_ready = True
         self.canaries = MemoryCanaries()
+        self.pledges = MemoryPledges()
         self.watchers = Count()
         self.takers = Count()
         self._requests: dict[str, PostRequest] = {}

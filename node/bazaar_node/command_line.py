@@ -47,6 +47,8 @@ _COMMANDS: Final = (
     _Command("fetch", "tasks:fetch", _MARKET, "bazaar fetch 3f9a -o table.json"),
     _Command("work", "work:app", _MARKET, "", "Take tasks and do them yourself."),
     _Command("dispute", "tasks:dispute", _TRUST, "bazaar dispute 3f9a -r 'both rows are there'"),
+    _Command("vouch", "pledges:vouch", _TRUST, "bazaar vouch did:key:z6Mk..."),
+    _Command("stamp", "pledges:stamp", _TRUST, "bazaar stamp"),
     _Command("canary", "canary:app", _TRUST, "", "Keep answers you know, to try strangers with."),
     _Command("audit", "audit:audit", _TRUST, "bazaar audit 3f9a"),
 )

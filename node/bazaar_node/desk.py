@@ -22,6 +22,7 @@ from bazaar_node.market.probes import CANARY_BYTES
 from bazaar_node.market.turn import Entropy
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.searching import search
+from bazaar_node.pledge_desk import PledgeDesk
 from bazaar_node.service import (
     Assignment,
     AuditReport,
@@ -82,6 +83,8 @@ class Desk:
         self._entropy = entropy
         self.archive = parts.archive
         self.canaries = CanaryDesk(parts.store, parts.driver)
+        me = parts.office.keys.agent
+        self.pledges = PledgeDesk(parts.driver, me, self._be_ready, entropy)
         # A lock lives as long as somebody posts under its key.
         self._posting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from bazaar_node.pledge_service import Pledges
 from bazaar_protocol import limits
 from bazaar_protocol.kinds import Mode
 
@@ -299,6 +300,11 @@ class NodeService(Protocol):
     @property
     def canaries(self) -> Canaries:
         """Answers that it knows, to try strangers with."""
+        ...
+
+    @property
+    def pledges(self) -> Pledges:
+        """What it says of others and of itself beyond its trades."""
         ...
 
     async def status(self) -> Status:

@@ -14,12 +14,14 @@ from tests.town import raw_client
 from bazaar_host import clock
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_node import Node, OpenNode, PostRequest, Task
+from bazaar_node.market.opinions import About, Opinions
 from bazaar_node.market.policy import All, Deny, Policies
+from bazaar_node.pledge_service import VouchRequest
 from bazaar_node.service import CanaryRequest, TaskDetail, TaskView
-from bazaar_protocol import frames
-from bazaar_protocol.errors import Refused, SchemaMismatch
-from bazaar_protocol.evidence import check_reveal
-from bazaar_protocol.evidence_kinds import Reveal
+from bazaar_protocol import frames, limits
+from bazaar_protocol.errors import ConfigError, Refused, SchemaMismatch
+from bazaar_protocol.evidence import check_reveal, stamp_bits
+from bazaar_protocol.evidence_kinds import Reveal, Stamp
 from bazaar_protocol.frames import RELAY_PROTOCOL
 from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_did
 from bazaar_protocol.letters import Invitation, encode_letter
@@ -251,6 +253,38 @@ async def test_who_has_done_good_work_is_invited_to_the_next_auction(
         await other.event()
         for task in (first, second):
             assert [bid.worker for bid in (await noted(ada, task, "bid")).bids] == [to_did(worker)]
+
+
+async def test_whom_a_node_answers_for_is_no_bare_stranger_to_it(place: Place) -> None:
+    async with place.poster() as ada:
+        opinions = ada.desk._driver.agent.trust.opinions
+        bo = Keypair.from_name("bo").agent
+        for is_withdrawn, admission in ((False, "vouched"), (True, "bare")):
+            request = VouchRequest(agent=to_did(bo), is_withdrawn=is_withdrawn)
+            await ada.desk.pledges.vouch(request)
+            await admitted(opinions, bo, admission)
+        me = VouchRequest(agent=(await ada.desk.status()).agent)
+        with pytest.raises(ConfigError, match="themselves"):
+            await ada.desk.pledges.vouch(me)
+
+
+async def admitted(opinions: Opinions, agent: AgentId, admission: str) -> None:
+    """Wait until an agent is seen like this."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            if opinions.standing(About(agent)).admission == admission:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_stamp_is_work_that_anyone_can_check(place: Place, relay: str) -> None:
+    async with place.poster() as ada, raw_client(relay, "reader") as reader:
+        await reader.subscribe(frames.Filter(kinds=("stamp",)))
+        made = await ada.desk.pledges.stamp()
+        record = unseal((await reader.event()).record)
+        assert to_did(record.author) == (await ada.desk.status()).agent
+        assert isinstance(record.body, Stamp)
+        assert stamp_bits(record.author, record.body) >= made.bits == limits.STAMP_BITS_MIN
 
 
 async def known(node: OpenNode, worker: AgentId) -> None:

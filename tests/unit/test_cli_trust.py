@@ -59,3 +59,13 @@ def test_a_rejection_is_disputed_with_a_reason(shell: Shell, api: Served) -> Non
     assert shell("dispute", task).status == USAGE
     assert shell("dispute", task, "-r", "it is right").status == OK
     assert api.client.task(task).events[-1].untrusted_note == "it is right"
+
+
+def test_who_answers_for_whom_is_said_and_taken_back(shell: Shell, api: Served) -> None:
+    bo = "did:key:z6Mkbo"
+    assert shell("vouch", bo).status == OK
+    assert shell("vouch", bo, "--withdraw", "--json").json == {"agent": bo, "is_withdrawn": True}
+    said = [(one.agent, one.is_withdrawn) for one in api.node.pledges.vouches]
+    assert said == [(bo, False), (bo, True)]
+    assert shell("stamp").out == "20 bits\n"
+    assert shell("stamp", "--json").json == {"bits": 20, "day": 20_000}

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from bazaar_host import metrics
 from bazaar_node.api import api_errors
 from bazaar_node.api.api_guard import Bodies
+from bazaar_node.pledge_service import VouchRequest
 from bazaar_node.service import (
     CanaryRequest,
     NodeService,
@@ -57,6 +58,7 @@ class NextTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _POST: Final = msgspec.json.Decoder(PostRequest)
 _OFFER: Final = msgspec.json.Decoder(OfferRequest)
 _CANARY: Final = msgspec.json.Decoder(CanaryRequest)
+_VOUCH: Final = msgspec.json.Decoder(VouchRequest)
 _REASON: Final = msgspec.json.Decoder(Reason)
 _DECISION: Final = msgspec.json.Decoder(Decision)
 _PROGRESS: Final = msgspec.json.Decoder(Progress)
@@ -109,6 +111,8 @@ class Routes:
             _route("GET", "/v1/canaries", self._canaries),
             _route("POST", "/v1/canaries", self._add_canary),
             _route("DELETE", "/v1/canaries/{number:int}", self._remove_canary),
+            _route("POST", "/v1/vouches", self._vouch),
+            _route("POST", "/v1/stamp", self._stamp),
             _route("GET", "/v1/find", self._find),
             _route("GET", "/v1/audit/{target}", self._audit),
             _route("POST", "/v1/work/next", self._next_task),
@@ -209,6 +213,13 @@ class Routes:
     async def _remove_canary(self, request: Request) -> Response:
         await self._service.canaries.remove(request.path_params["number"])
         return Response(status_code=204)
+
+    async def _vouch(self, request: Request) -> Response:
+        await self._service.pledges.vouch(await self._parsed(request, _VOUCH))
+        return Response(status_code=204)
+
+    async def _stamp(self, _request: Request) -> Response:
+        return json_response(await self._service.pledges.stamp(), 201)
 
     async def _find(self, request: Request) -> Response:
         query = request.query_params

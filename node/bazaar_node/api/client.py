@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from bazaar_node.api import api_errors, api_socket
+from bazaar_node.pledge_service import StampView, VouchRequest
 from bazaar_node.service import (
     Assignment,
     AuditReport,
@@ -154,6 +155,14 @@ class Client:
     def remove_canary(self, number: int) -> None:
         """Forget a canary."""
         self._tell("DELETE", f"/v1/canaries/{number}")
+
+    def vouch(self, agent: str, *, is_withdrawn: bool = False) -> None:
+        """Answer for an agent, or no longer."""
+        self._tell("POST", "/v1/vouches", VouchRequest(agent=agent, is_withdrawn=is_withdrawn))
+
+    def stamp(self) -> StampView:
+        """Do a proof of work for the node's identity, and publish it."""
+        return self._ask("POST", "/v1/stamp", StampView)
 
     def find(self, *, capability: str = "", words: str = "", limit: int = 100) -> list[Found]:
         """Ask the relays who offers what."""

@@ -26,6 +26,7 @@ from bazaar_node.market.events import (
     LearnPost,
     Learnt,
     LetterArrived,
+    Pledged,
     Offer,
     RefusedByRelay,
     ResultArrived,
@@ -40,7 +41,7 @@ from bazaar_node.market.invitations import Doorman
 from bazaar_node.market.ledger import Entry, Ledger
 from bazaar_node.market.opinions import About
 from bazaar_node.market.poster import Poster
-from bazaar_node.market.shop import Shop
+from bazaar_node.market.shop import Shop, capability_of
 from bazaar_node.market.successions import Successions
 from bazaar_node.market.trust import Trust
 from bazaar_node.market.turn import Pen, Turn
@@ -50,7 +51,7 @@ from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError, IllegalTransition, NotFound, StaleEpoch
 from bazaar_protocol.evidence_kinds import Dispute, Reveal, Silence
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Accept, Advert, Award, BidTerms, Capability, Post
+from bazaar_protocol.kinds import Accept, Advert, Award, BidTerms, Post
 from bazaar_protocol.letters import Invitation, Renewed, TaskInput, TaskResult
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import Task
@@ -173,6 +174,8 @@ class Agent:
                 self._post(turn, event)
             case Contested(task, reason):
                 self._contest(turn, task, reason)
+            case Pledged(body):
+                turn.say(body)
             case InputReady() | WorkProgressed() | WorkDone() | WorkFailed() | Learnt():
                 self._work(turn, event)
             case ClaimRefused():
@@ -200,7 +203,7 @@ class Agent:
         body = Advert(
             version=now_ms,
             name=name,
-            capabilities=tuple(_capability(offer) for offer in shown.values()),
+            capabilities=tuple(capability_of(offer) for offer in shown.values()),
             relays=relays,
             addresses=self.addresses,
             slots=self.slots,
@@ -383,18 +386,3 @@ def _may_be_result(entry: Entry, sender: AgentId, epoch: int) -> bool:
     task = entry.task
     is_held = entry.role == "poster" and (sender, epoch) == (task.worker, task.epoch)
     return is_held and entry.results < limits.RESULTS_MAILED_PER_TASK_MAX
-
-
-def _capability(offer: Offer) -> Capability:
-    return Capability(
-        name=offer.name,
-        version=offer.version,
-        description=offer.description,
-        input_schema=offer.input_schema,
-        output_schema=offer.output_schema,
-        price=offer.price,
-        input_bytes_max=0,
-        duration_ms_max=0,
-        tags=offer.tags,
-        fingerprint=offer.fingerprint,
-    )

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from bazaar_node.market.experience import Outcome
 from bazaar_node.market.probes import Probe
+from bazaar_protocol.evidence_kinds import Stamp, Vouch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import BidTerms, Post
 from bazaar_protocol.letters import Letter
@@ -179,6 +180,13 @@ class Contested:
 
 
 @dataclass(frozen=True, slots=True)
+class Pledged:
+    """The owner vouches for somebody, or a proof of work was found."""
+
+    body: Vouch | Stamp
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedByRelay:
     """A relay did not take a record of ours that was about a task."""
 
@@ -189,7 +197,7 @@ class RefusedByRelay:
 AgentEvent: TypeAlias = (
     Asked | Arrived | LetterArrived | Ticked | Resumed | InputReady | WorkProgressed | WorkDone
     | WorkFailed | ResultArrived | Judged | Learnt | InputFound | Cancelled | RefusedByRelay
-    | ClaimRefused | Contested
+    | ClaimRefused | Contested | Pledged
 )  # fmt: skip
 
 

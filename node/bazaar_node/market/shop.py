@@ -8,7 +8,7 @@ from bazaar_node.market.valuation import Valuation
 from bazaar_protocol import limits
 from bazaar_protocol.award import terms_hash
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Award, BidTerms, DeclineReason, Post
+from bazaar_protocol.kinds import Award, BidTerms, Capability, DeclineReason, Post
 from bazaar_protocol.task import Task
 
 BID_VALID_MS: Final = limits.HOUR_MS
@@ -68,3 +68,19 @@ class Shop:
 
     def _price_of(self, offer: Offer) -> int:
         return max(offer.price, self._price_min)
+
+
+def capability_of(offer: Offer) -> Capability:
+    """Return an offer as an advert shows it."""
+    return Capability(
+        name=offer.name,
+        version=offer.version,
+        description=offer.description,
+        input_schema=offer.input_schema,
+        output_schema=offer.output_schema,
+        price=offer.price,
+        input_bytes_max=0,
+        duration_ms_max=0,
+        tags=offer.tags,
+        fingerprint=offer.fingerprint,
+    )
