@@ -121,6 +121,13 @@ EVIDENCE_TABLES: Final = """
     CREATE TABLE told (
         id BLOB NOT NULL, relay BLOB NOT NULL, PRIMARY KEY (id, relay)
     ) STRICT, WITHOUT ROWID;
+    -- What our tasks brought, until it is looked at. Not by a cursor: numbers of records that are
+    -- forgotten come again.
+    CREATE TABLE unread (number INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
+    INSERT INTO unread (record) SELECT id FROM record ORDER BY number;
+    CREATE TRIGGER record_unread AFTER INSERT ON record BEGIN
+        INSERT INTO unread (record) VALUES (new.id);
+    END;
     -- Evidence that a subscription brought, until it is looked at.
     CREATE TABLE witnessed (
         number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, raw BLOB NOT NULL

@@ -37,7 +37,7 @@ from bazaar_protocol.identity import AgentId
 from bazaar_reputation.book import Book
 from bazaar_reputation.scores import Scorer
 
-FOLLOW_S: Final = 0.3
+FOLLOW_S: Final = 0.5
 """How far evidence is behind the trades: what comes within this time is one transaction."""
 ROUND_S: Final = 5.0
 RECEIPTS_EVERY_S: Final = 60.0
@@ -146,10 +146,13 @@ class Archive:
             StorageError: Our store fails us.
 
         """
-        while await self.evidence.read(feeding.is_behind):
-            for feed in (feeding.feed_log, feeding.feed_tasks):
-                await self.evidence.change(partial(feed, self.evidence.way(Circle.PARTNER)))
-                await asyncio.sleep(PAUSE_S)
+        is_behind = await self.evidence.read(feeding.is_behind)
+        while is_behind:
+            news = await self.evidence.change(
+                partial(feeding.feed, self.evidence.way(Circle.PARTNER))
+            )
+            is_behind = news.is_cut_short
+            await asyncio.sleep(PAUSE_S)
         while rows := await self.evidence.read(feeding.read_witnessed):
             raws = [raw for _, raw in rows]
             found = await asyncio.to_thread(feeding.check_witnessed, raws)

@@ -30,8 +30,9 @@ class _Author:
 class Authors:
     """The authors that one transaction touches."""
 
-    def __init__(self, db: sqlite3.Connection, circle: Circle) -> None:
+    def __init__(self, db: sqlite3.Connection, ours: AgentId, circle: Circle) -> None:
         self._db = db
+        self._ours = ours
         self._circle = circle
         self._authors: dict[AgentId, _Author] = {}
 
@@ -76,7 +77,8 @@ class Authors:
                 (agent,),
             ).fetchone()
             if row is None:
-                author = _Author(self._circle, Known(), 0, 0, is_new=True, was_head=0)
+                circle = Circle.OURS if agent == self._ours else self._circle
+                author = _Author(circle, Known(), 0, 0, is_new=True, was_head=0)
             else:
                 circle, first, whole, whole_id, head, entries, size = row
                 known = Known(first, _head(whole, whole_id), head)

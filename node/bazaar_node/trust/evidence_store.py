@@ -15,7 +15,7 @@ from bazaar_protocol.records import Record, seal
 from bazaar_reputation.book import Book
 from bazaar_reputation.scores import Scorer
 
-RECORDS_PER_COMMIT: Final = 64
+RECORDS_PER_COMMIT: Final = 32
 """Few, so that a trade never waits long for its own commit."""
 
 T = TypeVar("T")

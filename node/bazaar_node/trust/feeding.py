@@ -1,7 +1,7 @@
 """What a node's own trades, its own log and its subscriptions bring, taken over as evidence.
 
-All of it is in the store already, so this is never in the way of a trade: it follows behind, by a
-cursor that moves in the transaction that keeps what it has passed.
+All of it is in the store already, so this is never in the way of a trade: it follows behind, and
+what it has passed is marked in the transaction that keeps it.
 """
 
 import sqlite3
@@ -17,31 +17,13 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Bid, Post
 from bazaar_protocol.records import Record, parse
 
-BATCH: Final = 64
-_TASKS: Final = "evidence of tasks"
+BATCH: Final = 16
 _LOG: Final = "evidence of our log"
 
 
-def feed_log(way: Way, db: sqlite3.Connection) -> News:
-    """Take over the next entries of our own log."""
-    after = _cursor(db, _LOG)
-    rows = db.execute(
-        "SELECT seq, raw FROM log WHERE seq > ? ORDER BY seq LIMIT ?", (after, BATCH)
-    ).fetchall()
-    news = keep(db, [parse(raw)[0] for _, raw in rows], replace(way, circle=Circle.OURS))
-    if rows:
-        _move(db, _LOG, rows[-1][0])
-        news.count = len(rows)
-    return news
-
-
-def feed_tasks(way: Way, db: sqlite3.Connection) -> News:
-    """Take over the next records of tasks in which we had a part, and want their authors' logs."""
-    after = _cursor(db, _TASKS)
-    rows = db.execute(
-        "SELECT number, raw FROM record WHERE number > ? ORDER BY number LIMIT ?", (after, BATCH)
-    ).fetchall()
-    records = [parse(raw)[0] for _, raw in rows]
+def feed(way: Way, db: sqlite3.Connection) -> News:
+    """Take over the next of our own log, and of the tasks in which we had a part."""
+    entries, records = _next_entries(db), _next_records(db)
     near: dict[Circle, set[AgentId]] = {Circle.PARTNER: set(), Circle.BIDDER: set()}
     for record in records:
         circle = Circle.BIDDER if isinstance(record.body, Bid | Post) else Circle.PARTNER
@@ -49,18 +31,39 @@ def feed_tasks(way: Way, db: sqlite3.Connection) -> News:
             near[circle] |= {record.author, *records_kept.named_in(record)} - {way.ours}
     for circle, agents in near.items():
         authors.take_interest(db, agents, circle, way.now_ms)
-    news = keep(db, records, replace(way, circle=Circle.PARTNER))
-    if rows:
-        _move(db, _TASKS, rows[-1][0])
-        news.count = len(rows)
+    news = keep(db, [*entries, *records], replace(way, circle=Circle.PARTNER))
+    news.is_cut_short = max(len(entries), len(records)) >= BATCH
     return news
+
+
+def _next_entries(db: sqlite3.Connection) -> list[Record]:
+    rows = db.execute(
+        "SELECT raw FROM log WHERE seq > ? ORDER BY seq LIMIT ?", (_cursor(db, _LOG), BATCH)
+    )
+    entries = [parse(raw)[0] for (raw,) in rows.fetchall()]
+    if entries:
+        _move(db, _LOG, entries[-1].seq)
+    return entries
+
+
+def _next_records(db: sqlite3.Connection) -> list[Record]:
+    rows = db.execute(
+        """SELECT unread.number, raw FROM unread LEFT JOIN record ON record.id = unread.record
+           ORDER BY unread.number LIMIT ?""",
+        (BATCH,),
+    ).fetchall()
+    if rows:
+        db.execute("DELETE FROM unread WHERE number <= ?", (rows[-1][0],))
+    return [parse(raw)[0] for _, raw in rows if raw is not None]  # else it was forgotten
 
 
 def is_behind(db: sqlite3.Connection) -> bool:
     """Tell whether our log or our tasks have more than was taken over."""
-    (seq,) = db.execute("SELECT max(seq) FROM log").fetchone()
-    (number,) = db.execute("SELECT max(number) FROM record").fetchone()
-    return (seq or 0) > _cursor(db, _LOG) or (number or 0) > _cursor(db, _TASKS)
+    (is_behind,) = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM unread) OR EXISTS (SELECT 1 FROM log WHERE seq > ?)",
+        (_cursor(db, _LOG),),
+    ).fetchone()
+    return bool(is_behind)
 
 
 def read_witnessed(db: sqlite3.Connection) -> list[tuple[int, bytes]]:

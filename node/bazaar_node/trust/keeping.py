@@ -57,6 +57,8 @@ class News:
     stamped: list[AgentId] = field(default_factory=list)
     ended: list[tuple[AgentId, AgentId | None, int]] = field(default_factory=list)
     """Whose log, who carries on, and the last entry that counts."""
+    is_cut_short: bool = False
+    """Whether more of the same waits."""
     has_words: bool = False
     """Whether there is something to tell all relays."""
 
@@ -92,7 +94,7 @@ class _Keeping:
     def __init__(self, db: sqlite3.Connection, way: Way) -> None:
         self._db = db
         self._way = way
-        self._authors = Authors(db, way.circle)
+        self._authors = Authors(db, way.ours, way.circle)
         self._touched: set[RecordId] = set()
         self._news = News()
 
