@@ -97,7 +97,8 @@ def attach(contract: Contract, record: Record) -> Contract:
     """
     if not belongs(contract, record):
         return contract
-    same = [one for one in contract.records if (one.kind, one.author) == _group(record)]
+    kind, author = record.kind, record.author
+    same = [one for one in contract.records if one.kind == kind and one.author == author]
     if any(one.id == record.id for one in same):
         return contract
     if len(same) == limits.ANSWERS_PER_CONTRACT_MAX:
@@ -280,10 +281,6 @@ def _is_signed_by_poster(contract: Contract, verdict: Record | None, reveal: Rec
     except MalformedRecord:
         return False
     return contract.post.body.sequencer == contract.award.author
-
-
-def _group(record: Record) -> tuple[str, AgentId]:
-    return record.kind, record.author
 
 
 def _order(record: Record) -> tuple[str, AgentId, int, RecordId]:

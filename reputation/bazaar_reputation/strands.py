@@ -49,19 +49,16 @@ class Tally:
 
     def add(self, finding: Finding) -> "Tally | None":
         """Return the sums with ``finding``, or None when it is not the newest: fold again then."""
-        if _place(finding) <= self.last:
+        place = _place(finding)
+        if place <= self.last:
             return None
-        faded, weight = self._faded(finding.round), finding.weight / WHOLE
-        return Tally(
-            faded.good + weight if finding.is_good else faded.good,
-            faded.bad if finding.is_good else faded.bad + weight,
-            finding.round,
-            _place(finding),
-            faded.count + 1,
-            faded.older_good,
-            faded.older_bad,
-            faded.older_count,
-        )
+        good, bad, count, older_good, older_bad, older_count = self._faded(finding.round)
+        weight = finding.weight / WHOLE
+        if finding.is_good:
+            good += weight
+        else:
+            bad += weight
+        return Tally(good, bad, finding.round, place, count + 1, older_good, older_bad, older_count)
 
     def at(self, now: int) -> tuple[float, float]:
         """Return how much good and bad, in jobs, is left when the rater's log is at round ``now``.
@@ -71,18 +68,16 @@ class Tally:
         """
         return left((self.good, self.bad, self.older_good, self.older_bad), self.round, now)
 
-    def _faded(self, now: int) -> "Tally":
-        if now == self.round:
-            return self
+    def _faded(self, now: int) -> tuple[float, float, int, float, float, int]:
         blocks = now // BLOCK_ROUNDS - self.round // BLOCK_ROUNDS
         if blocks > 1:
-            return Tally(0.0, 0.0, now, self.last, 0, 0.0, 0.0, 0)
+            return 0.0, 0.0, 0, 0.0, 0.0, 0
         kept_good, kept_bad = _GOOD[now - self.round], _BAD[now - self.round]
         good, bad = self.good * kept_good, self.bad * kept_bad
         if blocks == 1:
-            return Tally(0.0, 0.0, now, self.last, 0, good, bad, self.count)
+            return 0.0, 0.0, 0, good, bad, self.count
         older_good, older_bad = self.older_good * kept_good, self.older_bad * kept_bad
-        return Tally(good, bad, now, self.last, self.count, older_good, older_bad, self.older_count)
+        return good, bad, self.count, older_good, older_bad, self.older_count
 
 
 def left(sums: Sums, since: int, now: int) -> tuple[float, float]:
