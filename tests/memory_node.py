@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from tests.memory_reputations import MemoryReputations
 
 from bazaar_node.pledge_service import StampView, VouchRequest
 from bazaar_node.service import (
@@ -105,6 +106,7 @@ class MemoryNode:
         self.is_ready = True
         self.canaries = MemoryCanaries()
         self.pledges = MemoryPledges()
+        self.reputations = MemoryReputations()
         self.watchers = Count()
         self.takers = Count()
         self._requests: dict[str, PostRequest] = {}

@@ -50,7 +50,12 @@ _COMMANDS: Final = (
     _Command("vouch", "pledges:vouch", _TRUST, "bazaar vouch did:key:z6Mk..."),
     _Command("stamp", "pledges:stamp", _TRUST, "bazaar stamp"),
     _Command("canary", "canary:app", _TRUST, "", "Keep answers you know, to try strangers with."),
+    _Command(
+        "reputation", "reputation:reputation", _TRUST, "bazaar reputation z6Mkq1 -c text.count"
+    ),
+    _Command("why", "reputation:why", _TRUST, "bazaar why z6Mkq1"),
     _Command("audit", "audit:audit", _TRUST, "bazaar audit 3f9a"),
+    _Command("evidence", "evidence:app", _TRUST, "", "Hand evidence on, take it over, check it."),
 )
 
 

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from bazaar_host.metrics import Metrics
 from bazaar_node import views
-from bazaar_node.audit import FetchLog, audit_agent, audit_task
+from bazaar_node.audit import FetchLog, audit_task
 from bazaar_node.canary_desk import CanaryDesk
 from bazaar_node.driver import Driver
 from bazaar_node.errands import Errands
@@ -37,10 +37,11 @@ from bazaar_node.service import (
 from bazaar_node.settings import NodeSettings
 from bazaar_node.storage.store import NodeStore, fold
 from bazaar_node.trust.archive import Archive
+from bazaar_node.trust_desk import TrustDesk
 from bazaar_node.work.workshop import Workshop
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError, IllegalTransition, NotFound, NotReady
-from bazaar_protocol.identity import AgentId, parse_agent, to_did, to_peer_id
+from bazaar_protocol.identity import AgentId, to_did, to_peer_id
 from bazaar_protocol.kinds import Deliver
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import TERMINAL, State
@@ -71,6 +72,7 @@ class Desk:
     """Answers for a node; see ``NodeService`` for what each method promises."""
 
     def __init__(self, parts: Parts, *, started_ms: int, entropy: Entropy = os.urandom) -> None:
+        self.parts = parts
         self.metrics = parts.metrics
         self._settings = parts.settings
         self._store = parts.store
@@ -83,6 +85,7 @@ class Desk:
         self._entropy = entropy
         self.archive = parts.archive
         self.canaries = CanaryDesk(parts.store, parts.driver)
+        self.reputations = TrustDesk(parts.archive, lambda: parts.driver.agent)
         me = parts.office.keys.agent
         self.pledges = PledgeDesk(parts.driver, me, self._be_ready, entropy)
         # A lock lives as long as somebody posts under its key.
@@ -240,7 +243,9 @@ class Desk:
         clients = self._office.connected()
         if not clients:
             raise NotReady("no relay is connected; see: bazaar status")
-        return await search(clients, capability=capability, words=words, limit=limit)
+        most = limits.PAGE_MAX  # of all, since the relays know nothing of our order
+        found = await search(clients, capability=capability, words=words, limit=most)
+        return self.reputations.graded(found)[:limit]
 
     async def audit(self, target: str) -> AuditReport:
         """Check everything behind a task (by id) or an agent (by did:key) again."""
@@ -250,7 +255,8 @@ class Desk:
         try:
             task = await self._find(target)
         except NotFound:
-            return await audit_agent(_agent(target), {**logs, **self._own_log(_agent(target))})
+            agent = await self.reputations.find_agent(target)
+            return await self.reputations.audit(agent, {**logs, **self._own_log(agent)})
         rows = await self._store.history(task)
         openings = {}
         for row in rows:
@@ -385,13 +391,6 @@ class Desk:
             return await self._store.log(first, last - first + 1)
 
         return {"our own store": fetch_log}
-
-
-def _agent(text: str) -> AgentId:
-    try:
-        return parse_agent(text)
-    except ConfigError as error:
-        raise NotFound(f"neither a task of ours nor an agent: {text[:80]!r}") from error
 
 
 def _delivered(record: Record) -> Deliver:

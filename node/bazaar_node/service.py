@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from bazaar_node.pledge_service import Pledges
+from bazaar_node.trust_service import ClaimStatus, Reputations
 from bazaar_protocol import limits
 from bazaar_protocol.kinds import Mode
 
@@ -213,6 +214,19 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     load: int
     untrusted_tags: tuple[str, ...]
     expires_ms: int
+    fingerprint: str = ""
+    """Of what runs behind it, in its own words."""
+    claim: ClaimStatus = "claimed"
+    """What this node has seen of that capability, in that version, with that fingerprint."""
+    lower: float = 0.0
+    """Lower confidence bound of the score as a worker: what to rely on."""
+    mean: float = 0.0
+    good: float = 0.0
+    """Evidence behind the score, in jobs."""
+    bad: float = 0.0
+    is_known: bool = False
+    """False when there is so little evidence that the score is that of any stranger."""
+    is_convicted: bool = False
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,6 +317,11 @@ class NodeService(Protocol):
         ...
 
     @property
+    def reputations(self) -> Reputations:
+        """What it knows of others."""
+        ...
+
+    @property
     def pledges(self) -> Pledges:
         """What it says of others and of itself beyond its trades."""
         ...
@@ -356,7 +375,7 @@ class NodeService(Protocol):
         ...
 
     async def find(self, *, capability: str, words: str, limit: int) -> list[Found]:
-        """Ask the relays who offers what."""
+        """Ask the relays who offers what, whom this node relies on most first."""
         ...
 
     async def audit(self, target: str) -> AuditReport:

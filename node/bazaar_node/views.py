@@ -120,6 +120,7 @@ def found_views(record: Record, capability: str, words: str) -> Iterator[Found]:
             load=body.load,
             untrusted_tags=tuple(clean(tag, NAME_CHARS_MAX) for tag in offer.tags),
             expires_ms=record.time_ms + body.expires_in_ms,
+            fingerprint=offer.fingerprint.hex(),
         )
 
 

@@ -35,6 +35,7 @@ GROUPS = {
     "config": ("show",),
     "work": ("next", "heartbeat", "deliver"),
     "canary": ("add", "list", "remove"),
+    "evidence": ("export", "import", "rebuild"),
 }
 ELSEWHERE = {"relay", "demo"}
 OURS = sorted(name for name in make_app() if not name.startswith("-") and name not in ELSEWHERE)
@@ -44,6 +45,7 @@ EVERY = [(name,) for name in OURS] + [
 SHORT_COMMANDS = (
     ("status",), ("tasks",), ("task", "a"), ("offers",), ("find", "x"), ("audit", "a"),
     ("cancel", "a"), ("approve", "a"), ("work", "next"), ("post", "-c", "a", "-i", "b"),
+    ("reputation", "a"), ("why", "a"), ("evidence", "rebuild"),
 )  # fmt: skip
 HEAVY = {
     "aiosqlite", "asyncio", "cryptography", "hypercorn", "libp2p", "nacl", "prometheus_client",

@@ -24,7 +24,8 @@ from bazaar_node import outcomes
 from bazaar_node.api import api_errors, api_socket
 from bazaar_node.api.api_errors import ErrorAnswer, ErrorBody
 from bazaar_node.api.api_guard import Bodies, Guard
-from bazaar_node.api.api_routes import Routes, json_response
+from bazaar_node.api.api_requests import json_response
+from bazaar_node.api.api_routes import Routes
 from bazaar_node.service import NodeService
 from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError

@@ -13,6 +13,8 @@ from starlette.routing import Route
 from bazaar_host import metrics
 from bazaar_node.api import api_errors
 from bazaar_node.api.api_guard import Bodies
+from bazaar_node.api.api_requests import json_response, limit_of, parsed
+from bazaar_node.api.trust_routes import TrustRoutes
 from bazaar_node.pledge_service import VouchRequest
 from bazaar_node.service import (
     CanaryRequest,
@@ -63,12 +65,6 @@ _REASON: Final = msgspec.json.Decoder(Reason)
 _DECISION: Final = msgspec.json.Decoder(Decision)
 _PROGRESS: Final = msgspec.json.Decoder(Progress)
 _NEXT_TASK: Final = msgspec.json.Decoder(NextTask)
-_PAGE: Final = 100
-
-
-def json_response(value: object, status: int = 200) -> Response:
-    """Return ``value`` as JSON."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class Routes:
@@ -113,6 +109,7 @@ class Routes:
             _route("DELETE", "/v1/canaries/{number:int}", self._remove_canary),
             _route("POST", "/v1/vouches", self._vouch),
             _route("POST", "/v1/stamp", self._stamp),
+            *TrustRoutes(self._service.reputations, self._bodies).table(),
             _route("GET", "/v1/find", self._find),
             _route("GET", "/v1/audit/{target}", self._audit),
             _route("POST", "/v1/work/next", self._next_task),
@@ -139,12 +136,14 @@ class Routes:
         return json_response(await self._service.status())
 
     async def _post(self, request: Request) -> Response:
-        return json_response(await self._service.post(await self._parsed(request, _POST)), 201)
+        return json_response(
+            await self._service.post(await parsed(request, self._bodies, _POST)), 201
+        )
 
     async def _tasks(self, request: Request) -> Response:
         query = request.query_params
         found = await self._service.tasks(
-            role=_role(request), state=query.get("state") or None, limit=_limit(request)
+            role=_role(request), state=query.get("state") or None, limit=limit_of(request)
         )
         return json_response({"tasks": found})
 
@@ -159,19 +158,19 @@ class Routes:
         return StreamingResponse(lines, media_type="application/jsonl")
 
     async def _cancel(self, request: Request) -> Response:
-        body = await self._parsed(request, _REASON)
+        body = await parsed(request, self._bodies, _REASON)
         task = request.path_params["task"]
         return json_response(await self._service.cancel(task, reason=body.reason))
 
     async def _decide(self, request: Request) -> Response:
-        body = await self._parsed(request, _DECISION)
+        body = await parsed(request, self._bodies, _DECISION)
         task = request.path_params["task"]
         return json_response(
             await self._service.decide(task, accepted=body.accepted, reason=body.reason)
         )
 
     async def _dispute(self, request: Request) -> Response:
-        body = await self._parsed(request, _REASON)
+        body = await parsed(request, self._bodies, _REASON)
         task = request.path_params["task"]
         return json_response(await self._service.dispute(task, reason=body.reason))
 
@@ -188,7 +187,7 @@ class Routes:
         return json_response(await self._service.deliver(task, data, media_type=media_type))
 
     async def _heartbeat(self, request: Request) -> Response:
-        body = await self._parsed(request, _PROGRESS)
+        body = await parsed(request, self._bodies, _PROGRESS)
         task = request.path_params["task"]
         await self._service.heartbeat(task, progress=body.progress, note=body.note)
         return Response(status_code=204)
@@ -197,7 +196,9 @@ class Routes:
         return json_response({"offers": await self._service.offers()})
 
     async def _offer(self, request: Request) -> Response:
-        return json_response(await self._service.offer(await self._parsed(request, _OFFER)), 201)
+        return json_response(
+            await self._service.offer(await parsed(request, self._bodies, _OFFER)), 201
+        )
 
     async def _retract(self, request: Request) -> Response:
         await self._service.retract(request.path_params["capability"])
@@ -207,7 +208,7 @@ class Routes:
         return json_response({"canaries": await self._service.canaries.all()})
 
     async def _add_canary(self, request: Request) -> Response:
-        wanted = await self._parsed(request, _CANARY)
+        wanted = await parsed(request, self._bodies, _CANARY)
         return json_response(await self._service.canaries.add(wanted), 201)
 
     async def _remove_canary(self, request: Request) -> Response:
@@ -215,7 +216,7 @@ class Routes:
         return Response(status_code=204)
 
     async def _vouch(self, request: Request) -> Response:
-        await self._service.pledges.vouch(await self._parsed(request, _VOUCH))
+        await self._service.pledges.vouch(await parsed(request, self._bodies, _VOUCH))
         return Response(status_code=204)
 
     async def _stamp(self, _request: Request) -> Response:
@@ -226,7 +227,7 @@ class Routes:
         found = await self._service.find(
             capability=query.get("capability", ""),
             words=query.get("words", ""),
-            limit=_limit(request),
+            limit=limit_of(request),
         )
         return json_response({"found": found})
 
@@ -234,7 +235,7 @@ class Routes:
         return json_response(await self._service.audit(request.path_params["target"]))
 
     async def _next_task(self, request: Request) -> Response:
-        body = await self._parsed(request, _NEXT_TASK)
+        body = await parsed(request, self._bodies, _NEXT_TASK)
         taking = self._service.next_task(
             capabilities=body.capabilities,
             wait_s=min(max(body.wait_s, 0.0), limits.API_WAIT_S_MAX),
@@ -242,13 +243,6 @@ class Routes:
         # Somebody who has gone must not be given work: it would be nobody's until its lease ends.
         assignment = await _unless_over(taking, request, self._stop)
         return Response(status_code=204) if assignment is None else json_response(assignment)
-
-    async def _parsed(self, request: Request, decoder: msgspec.json.Decoder[T]) -> T:
-        body = await self._bodies.read(request)
-        try:
-            return decoder.decode(body or b"{}")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"the request is not understood: {error}") from error
 
 
 def _route(method: str, path: str, does: Callable[[Request], Awaitable[Response]]) -> Route:
@@ -260,13 +254,6 @@ def _role(request: Request) -> Role | None:
     if text and text not in get_args(Role):
         raise ConfigError(f"no such role: {text[:40]!r}; there are poster and worker")
     return cast("Role", text) if text else None
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(_PAGE))
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= limits.API_PAGE_MAX:
-        raise ConfigError(f"limit is a number from 1 to {limits.API_PAGE_MAX}")
-    return int(text)
 
 
 async def _lines(

@@ -31,6 +31,14 @@ from bazaar_node.service import (
     TaskDetail,
     TaskView,
 )
+from bazaar_node.trust_service import (
+    FileView,
+    ImportView,
+    RebuildView,
+    ReputationView,
+    Standing,
+    WhyView,
+)
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError, LocalError, NotRunning, TimedOut, TooLarge
 
@@ -172,6 +180,33 @@ class Client:
     def audit(self, target: str) -> AuditReport:
         """Check everything behind a task (by id) or an agent (by did:key) again."""
         return self._ask("GET", f"/v1/audit/{quote(target, safe='')}", AuditReport)
+
+    def reputation(
+        self, agent: str, *, role: Standing = "worker", capability: str = ""
+    ) -> ReputationView:
+        """Return what may be expected of an agent."""
+        query = urlencode({"role": role, "capability": capability})
+        return self._ask("GET", f"{_agent(agent)}/reputation?{query}", ReputationView)
+
+    def why(
+        self, agent: str, *, role: Standing = "worker", capability: str = "", limit: int = 50
+    ) -> WhyView:
+        """Return what carries that score."""
+        query = urlencode({"role": role, "capability": capability, "limit": limit})
+        return self._ask("GET", f"{_agent(agent)}/why?{query}", WhyView)
+
+    def export_evidence(self, path: Path, agent: str = "") -> FileView:
+        """Write all evidence, or what there is about one agent, to a new file."""
+        body = {"path": str(path.absolute()), "agent": agent}
+        return self._ask("POST", "/v1/evidence/export", FileView, body)
+
+    def import_evidence(self, path: Path) -> ImportView:
+        """Take over a file of evidence, each record checked."""
+        return self._ask("POST", "/v1/evidence/import", ImportView, {"path": str(path.absolute())})
+
+    def rebuild_evidence(self) -> RebuildView:
+        """Derive everything anew from the records, and say what that changes."""
+        return self._ask("POST", "/v1/evidence/rebuild", RebuildView)
 
     def next_task(
         self, *, capabilities: tuple[str, ...] = (), wait_s: float = 0.0
@@ -321,6 +356,10 @@ def _translated(home: Path) -> Generator[None]:
         raise NotRunning(f"no node is running in {home}; start one: bazaar up") from error
     except (HTTPException, OSError) as error:
         raise NotRunning(f"the node in {home} ended while it was asked") from error
+
+
+def _agent(agent: str) -> str:
+    return f"/v1/agents/{quote(agent, safe='')}"
 
 
 def _task(task: str) -> str:

@@ -21,7 +21,9 @@ def audit(
 ) -> int:
     """Check every signature, link and epoch behind a task or an agent again.
 
-    The exit status is 0 if all of it holds, and 6 if anything does not.
+    Of an agent, the relays are asked for its log and compared with each other; forks, gaps and
+    cut tails are named, and every receipt about it is derived again from its records. The exit
+    status is 0 if all of it holds, and 6 if anything does not.
     """
     report = common.client(timeout_s=_TIMEOUT_S).audit(target)
     if common.json:
@@ -33,4 +35,6 @@ def audit(
             f"{report.records} records, {report.signatures} signatures: "
             + ("sound" if report.is_sound else "NOT sound")
         )
+    if report.target.startswith("did:"):
+        output.suggest(f"bazaar why {report.target}")
     return outcomes.OK if report.is_sound else outcomes.REFUSED

@@ -9,7 +9,7 @@ from bazaar_node import outcomes
 from bazaar_node.commands import output
 from bazaar_node.commands.common import NO_OPTIONS, Common
 from bazaar_node.commands.inputs import Duration, file_bytes
-from bazaar_node.service import OfferRequest, OfferView
+from bazaar_node.service import Found, OfferRequest, OfferView
 
 CapabilityName = Annotated[str, Parameter(help="Dotted name, with @version if you like.")]
 
@@ -90,7 +90,11 @@ def find(
     limit: Annotated[int, Parameter(help="How many at most.")] = 50,
     common: Common = NO_OPTIONS,
 ) -> int:
-    """Ask the relays who offers what. Agents describe themselves, so believe nothing unchecked."""
+    """Ask the relays who offers what. Agents describe themselves, so believe nothing unchecked.
+
+    A capability is claimed, probed (there was good work) or proven (often, and it is reliable). The
+    score is its lower bound, what to rely on; a ? means that it is that of any stranger.
+    """
     found = common.client().find(capability=capability, words=" ".join(words), limit=limit)
     if common.json:
         output.emit({"found": found})
@@ -98,6 +102,8 @@ def find(
     rows = [
         (
             one.capability,
+            one.claim,
+            _score(one),
             str(one.price),
             f"{max(0, one.slots - one.load)} of {one.slots}",
             output.title(one.untrusted_name) or "-",
@@ -106,13 +112,20 @@ def find(
         )
         for one in found
     ]
-    output.table(("capability", "price", "free", "name", "agent", "description"), rows)
+    headings = ("capability", "is", "score", "price", "free", "name", "agent", "description")
+    output.table(headings, rows)
     if found:
         output.suggest(f"bazaar post -c {output.title(found[0].capability)} -i INPUT --wait")
     else:
         output.say("Nobody offers that, or no relay is connected.")
         output.suggest("bazaar status")
     return outcomes.OK
+
+
+def _score(one: Found) -> str:
+    if one.is_convicted:
+        return "convicted"
+    return f"{one.lower:.2f}" if one.is_known else f"{one.lower:.2f}?"
 
 
 def _row(offer: OfferView) -> tuple[str, ...]:

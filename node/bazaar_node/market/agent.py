@@ -26,8 +26,8 @@ from bazaar_node.market.events import (
     LearnPost,
     Learnt,
     LetterArrived,
-    Pledged,
     Offer,
+    Pledged,
     RefusedByRelay,
     ResultArrived,
     Resumed,
@@ -36,6 +36,7 @@ from bazaar_node.market.events import (
     WorkFailed,
     WorkProgressed,
 )
+from bazaar_node.market.exposure import Exposure
 from bazaar_node.market.grievances import dispute
 from bazaar_node.market.invitations import Doorman
 from bazaar_node.market.ledger import Entry, Ledger
@@ -100,6 +101,11 @@ class Agent:
     @hears_others.setter
     def hears_others(self, hears: bool) -> None:
         self._poster.hears_others = hears
+
+    @property
+    def exposure(self) -> Exposure:
+        """What others hold of ours."""
+        return self._ledger.exposure
 
     @property
     def load(self) -> int:

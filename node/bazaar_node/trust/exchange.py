@@ -100,7 +100,7 @@ async def import_file(store: EvidenceStore, path: Path) -> Imported:
 
 
 async def _take(store: EvidenceStore, raws: Sequence[bytes], imported: Imported) -> None:
-    records, refusals = await asyncio.to_thread(_check, raws)
+    records, refusals = await asyncio.to_thread(check, raws)
     for index, reason in refusals:
         imported.refuse(imported.read + index + 1, reason)
     imported.read += len(raws)
@@ -124,7 +124,7 @@ def _read_page(file: BinaryIO) -> tuple[list[bytes], str]:
     return raws, ""
 
 
-def _check(raws: Sequence[bytes]) -> tuple[list[Record], list[tuple[int, str]]]:
+def check(raws: Sequence[bytes]) -> tuple[list[Record], list[tuple[int, str]]]:
     """Check records: runs of one log by one signature, and where that fails one by one."""
     records: list[Record] = []
     refusals: list[tuple[int, str]] = []

@@ -11,6 +11,8 @@ CHARS_MIN: Final = 6
 
 _PREFIX: Final = "did:key:"
 _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_KIND: Final = 0xED01
+"""What stands before every key, to say that it is an Ed25519 one."""
 _SHOWN_MAX: Final = 3
 
 
@@ -28,7 +30,7 @@ def find_agent(text: str, db: sqlite3.Connection) -> AgentId:
         (first, last, _SHOWN_MAX + 1),
     )
     found = [AgentId(agent) for (agent,) in rows]
-    # The range may be a little wider than the prefix, by one at each end.
+    # Outside of what keys there can be, the range is the nearest one that can.
     found = [agent for agent in found if to_did(agent).startswith(_PREFIX + said)]
     if not found:
         raise NotFound(f"no agent known here is called {text[:80]!r}; give its whole did:key")
@@ -56,6 +58,6 @@ def _range(said: str) -> tuple[bytes, bytes]:
 
 
 def _key(value: int) -> bytes:
-    # Above the key stand the two bytes that say of what kind it is.
-    highest = (1 << 8 * AGENT_ID_BYTES) - 1
-    return (value & highest).to_bytes(AGENT_ID_BYTES)
+    """Return the key that is written as a number, or the nearest one that there can be."""
+    key = value - (_KIND << 8 * AGENT_ID_BYTES)
+    return min(max(key, 0), (1 << 8 * AGENT_ID_BYTES) - 1).to_bytes(AGENT_ID_BYTES)

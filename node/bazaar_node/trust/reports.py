@@ -1,13 +1,14 @@
 """What there is to tell about one agent: its history, what is wrong with it, and the findings."""
 
 import sqlite3
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from bazaar_node.trust import flaw_rows, tallying
 from bazaar_node.trust.histories import Circle, Flaw
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import RecordId
-from bazaar_reputation.findings import Finding
+from bazaar_reputation.findings import Finding, Role, StrandKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,31 @@ def read_circle(agent: AgentId, db: sqlite3.Connection) -> Circle | None:
 def read_shown(agent: AgentId, db: sqlite3.Connection) -> list[Shown]:
     """Read every finding about one agent."""
     return [_show(db, finding) for finding in tallying.read_findings(db, subject=agent)]
+
+
+def read_strands(keys: Set[StrandKey], db: sqlite3.Connection) -> dict[StrandKey, list[Finding]]:
+    """Read the findings of some strands, newest first."""
+    found: dict[StrandKey, list[Finding]] = {}
+    for subject, rater in {(key.subject, key.rater or AgentId(b"")) for key in keys}:
+        for finding in tallying.read_findings(db, subject=subject, rater=rater):
+            if finding.strand in keys:
+                found.setdefault(finding.strand, []).append(finding)
+    return found
+
+
+def count_findings(agent: AgentId, role: Role, capability: str, db: sqlite3.Connection) -> int:
+    """Count the findings about one agent in one role, for one capability if it is not empty."""
+    (count,) = db.execute(
+        """SELECT count(*) FROM strand JOIN finding ON strand = number
+           WHERE subject = ? AND role = ? AND ? IN ('', capability)""",
+        (agent, role, capability),
+    ).fetchone()
+    return int(count)
+
+
+def show_findings(findings: Iterable[Finding], db: sqlite3.Connection) -> list[Shown]:
+    """Find the records that decided some findings."""
+    return [_show(db, finding) for finding in findings]
 
 
 def _show(db: sqlite3.Connection, finding: Finding) -> Shown:
