@@ -65,22 +65,24 @@ class EvidenceStore:
         return await self.read(partial(booking.read_contents, ours=self.ours))
 
     async def keep(
-        self, records: Sequence[Record], circle: Circle, *, begins_run: bool = False
-    ) -> int:
+        self, records: Sequence[Record], circle: Circle, *, begins_run: bool = False,
+        at_once: int = RECORDS_PER_COMMIT,
+    ) -> int:  # fmt: skip
         """Keep verified records, some in each transaction; return how many were new.
 
         Args:
             records: What ``keeping.check_kept`` found nothing wrong with.
             circle: How near to us their authors are, unless they are known to be nearer.
             begins_run: Whether the first of them is where we begin with its author's log.
+            at_once: How many in each transaction.
 
         Raises:
             StorageError: They could not be kept; some of them may be.
 
         """
         count = 0
-        for first in range(0, len(records), RECORDS_PER_COMMIT):
-            batch = records[first : first + RECORDS_PER_COMMIT]
+        for first in range(0, len(records), at_once):
+            batch = records[first : first + at_once]
             way = self.way(circle, begins_run=begins_run and first == 0)
             count += (await self.change(partial(keep, records=batch, way=way))).count
         return count

@@ -104,7 +104,7 @@ async def _take(store: EvidenceStore, raws: Sequence[bytes], imported: Imported)
     for index, reason in refusals:
         imported.refuse(imported.read + index + 1, reason)
     imported.read += len(raws)
-    imported.new += await store.keep(records, Circle.OTHER)
+    imported.new += await store.keep(records, Circle.OTHER, at_once=PAGE)
 
 
 def _read_page(file: BinaryIO) -> tuple[list[bytes], str]:

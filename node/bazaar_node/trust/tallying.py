@@ -114,7 +114,10 @@ def _place(finding: Finding) -> tuple[int, bytes, bytes]:
 
 def _ask(db: sqlite3.Connection, contract: RecordId, heads: Heads) -> set[Finding]:
     made = contract_rows.load(db, contract)
-    _note_unsettled(db, contract, () if made is None else contracts.unsettled(made))
+    places = () if made is None else contracts.unsettled(made)
+    # Only what is still to come: what has passed would be asked about with every entry after it.
+    coming = [(agent, seq) for agent, seq in places if heads(agent) < seq]
+    _note_unsettled(db, contract, coming)
     return set() if made is None else set(contracts.findings(made, heads))
 
 
