@@ -6,7 +6,7 @@ experience and what the subject's own signatures prove count in full.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -106,7 +106,7 @@ class Jury:
         ratings = book.ratings[question.role]
         shares = self._shares.setdefault(question, {})
         for log in book.lineage.family(subject):
-            for rater in _both(ratings.raters(log), weights):
+            for rater in weights.keys() & ratings.raters(log):  # at the price of the smaller one
                 voice = book.lineage.final(rater)
                 if voice == subject:
                     continue  # whoever praises itself says nothing
@@ -159,10 +159,3 @@ class Jury:
 def saturated(jobs: float) -> float:
     """Return what ``jobs`` of one rater count for."""
     return jobs / (1.0 + jobs / SATURATION)
-
-
-def _both(raters: Set[int], weights: Mapping[int, float]) -> Iterator[int]:
-    """Return who is in both, at the price of the smaller one."""
-    if len(raters) <= len(weights):
-        return (rater for rater in raters if rater in weights)
-    return (rater for rater in weights if rater in raters)
