@@ -7,6 +7,7 @@ from bazaar_protocol.frames import Filter
 from bazaar_relay.machine import subscriptions
 from bazaar_relay.machine.events import ConnectionId
 from bazaar_relay.machine.subscriptions import Subscriptions
+from bazaar_relay.storage import matching
 from bazaar_relay.storage.store import Stored
 
 
@@ -15,7 +16,7 @@ def test_a_record_of_a_kind_reaches_all_who_want_it_and_others_are_not_looked_at
 ) -> None:
     ada, bo = Trader.named("ada"), Trader.named("bo")
     looked: list[Filter] = []
-    matches = subscriptions.matches
+    matches = matching.matches
 
     def counting(one: Filter, *rest: object) -> bool:
         looked.append(one)
