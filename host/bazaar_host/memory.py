@@ -38,13 +38,25 @@ class MemoryNetwork:
             AddressInUse: Another transport listens there.
 
         """
-        transport = MemoryTransport(self, keys.agent, protocols, on_link)
+        transport = self.make_transport(keys.agent, protocols, on_link)
         try:
             for address in listen:
                 self.bind(address, transport)
             yield transport
         finally:
             await transport.close()
+
+    def make_transport(
+        self, agent: AgentId, protocols: Sequence[str], on_link: OnLink
+    ) -> "MemoryTransport":
+        """Make what ``open`` opens; a network with a weather makes its own."""
+        return MemoryTransport(self, agent, protocols, on_link)
+
+    def make_link(
+        self, siblings: "dict[MemoryLink, None]", protocol: str, *, inbound: bool
+    ) -> "MemoryLink":
+        """Make one end of a link; a network with a weather makes its own."""
+        return MemoryLink(self, siblings, protocol, inbound=inbound)
 
     def bind(self, address: str, transport: "MemoryTransport") -> None:
         """Let ``transport`` listen on ``address``."""
@@ -86,7 +98,7 @@ class MemoryTransport:
         self.addresses: list[str] = []
         self._network = network
         self._on_link = on_link
-        self._links: set[MemoryLink] = set()
+        self._links: dict[MemoryLink, None] = {}  # in the order in which they were made
         self._is_closed = False
 
     async def dial(
@@ -116,7 +128,7 @@ class MemoryTransport:
         await asyncio.sleep(0)
 
     def _connect(self, other: "MemoryTransport", protocol: str) -> "MemoryLink":
-        ours = MemoryLink(self._network, self._links, protocol, inbound=False)
+        ours = self._network.make_link(self._links, protocol, inbound=False)
         theirs = other.accept(protocol)
         ours.join(theirs, other.agent)
         theirs.join(ours, self.agent)
@@ -124,7 +136,7 @@ class MemoryTransport:
 
     def accept(self, protocol: str) -> "MemoryLink":
         """Make our end of a link that another transport dials."""
-        link = MemoryLink(self._network, self._links, protocol, inbound=True)
+        link = self._network.make_link(self._links, protocol, inbound=True)
         # Called later and not here, so that what goes wrong there does not reach the dialer.
         asyncio.get_running_loop().call_soon(self._on_link, link)
         return link
@@ -139,7 +151,7 @@ class MemoryLink:
     def __init__(
         self,
         network: MemoryNetwork,
-        siblings: "set[MemoryLink]",
+        siblings: "dict[MemoryLink, None]",
         protocol: str,
         *,
         inbound: bool,
@@ -161,7 +173,7 @@ class MemoryLink:
         """Make ``other`` the far end, which belongs to ``peer``."""
         self._other = other
         self.peer = peer
-        self._siblings.add(self)
+        self._siblings[self] = None
 
     async def send(self, frames: bytes) -> None:
         """Queue whole frames; wait while too much is queued."""
@@ -219,7 +231,7 @@ class MemoryLink:
         self._queue.clear()
         self._gate.end()
         self.inbox.end(discard=discard)
-        self._siblings.discard(self)
+        self._siblings.pop(self, None)
         self._closed.set()
 
     def _enqueue(self, frames: bytes) -> None:

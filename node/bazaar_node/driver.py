@@ -85,6 +85,11 @@ class Driver:
         self._is_settled.set()
         self._marks: dict[str, RelayMark] = {}
 
+    @property
+    def queued(self) -> int:
+        """How many events wait for the agent."""
+        return len(self._queue)
+
     async def load(self, reactor: Reactor) -> None:
         """Build the agent; to be called once, before anything else."""
         self.reactor = reactor

@@ -119,6 +119,7 @@ class RelayLink:
             for pending in self._pending.values():
                 if not pending.answer.done():
                     pending.answer.set_exception(LinkClosed("the link to the relay ended"))
+                    pending.answer.exception()  # a ping's is of no interest to anybody any more
             if not self._fault.cancel() and not self._fault.cancelled():
                 self._fault.exception()  # looked at, or asyncio complains that nobody did
         raise _cause(tasks)

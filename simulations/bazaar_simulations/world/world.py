@@ -1,0 +1,277 @@
+"""A world: relays and nodes, the real ones, under virtual time and one seed.
+
+    world = World(7, agents=8, weather=Weather(crash_every_s=60))
+    world.run(seconds=600)
+
+One seed gives one run, to the byte of its log. After every transaction of a process, and at every
+message to or from a relay, the invariants are checked; the first that is broken ends the run.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from bazaar_protocol.identity import AgentId
+from bazaar_simulations.world import loop as virtual
+from bazaar_simulations.world.bounds import check_bounds
+from bazaar_simulations.world.broken import BrokenInvariant
+from bazaar_simulations.world.chance import Chance
+from bazaar_simulations.world.journal import Journal
+from bazaar_simulations.world.known_records import KnownRecords
+from bazaar_simulations.world.load import draw_request
+from bazaar_simulations.world.loop import VirtualLoop
+from bazaar_simulations.world.network import WeatherLink, WeatherNetwork
+from bazaar_simulations.world.node_process import NodeProcess
+from bazaar_simulations.world.processes import Ground, Process
+from bazaar_simulations.world.relay_process import RelayProcess
+from bazaar_simulations.world.storms import Storms
+from bazaar_simulations.world.watching_nodes import NodeWatch, check_terminal, states_of
+from bazaar_simulations.world.watching_relays import RelayWatch, Wire
+from bazaar_simulations.world.weather import Weather
+
+NAMES: Final = ("ada", "bo", "cy", "dee", "eli", "fay", "gus", "hal")
+_BEGIN_S: Final = 0.1
+_LOOK_EVERY_S: Final = 5.0
+_END_S_MAX: Final = 7_200.0
+"""How long the tasks may take to come to an end once the weather is fine."""
+_PRICE_FIRST: Final = 10
+
+MakeNode = Callable[..., NodeProcess]
+MakeRelay = Callable[[Ground, str], RelayProcess]
+
+
+class World:
+    """Some relays and nodes, and all that happens to them.
+
+    Args:
+        seed: Everything follows from it.
+        agents: How many nodes there are.
+        relays: How many relays; every node uses all of them.
+        weather: How bad things are.
+        task_every_s: How often some node posts a task, on average.
+        scenario: What to call this kind of world in the command that runs it again.
+        make_node: Makes a node, maybe one that is not honest.
+        make_relay: Makes a relay.
+
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        agents: int = 8,
+        relays: int = 1,
+        weather: Weather | None = None,
+        task_every_s: float = 10.0,
+        scenario: str = "calm",
+        make_node: MakeNode = NodeProcess,
+        make_relay: MakeRelay = RelayProcess,
+    ) -> None:
+        self.seed = seed
+        self.scenario = scenario
+        self.weather = weather or Weather()
+        self.task_every_s = task_every_s
+        self.loop = VirtualLoop()
+        self.journal = Journal(self.loop.time)
+        self.nodes: list[NodeProcess] = []
+        self.relays: list[RelayProcess] = []
+        self._counts = (agents, relays)
+        self._makers = (make_node, make_relay)
+        self._chance = Chance(seed)
+        self._network = WeatherNetwork(self._chance.under("network"), self.weather, self.journal)
+        honest: dict[AgentId, str] = {}
+        self._honest = honest
+        self._known = KnownRecords(honest)
+        self._wire = Wire(self._known)
+        self._network.taps.append(self._see)
+        self._watches: dict[str, NodeWatch | RelayWatch] = {}
+        self._storms: Storms | None = None
+        self._broken: asyncio.Future[BrokenInvariant]
+
+    def run(self, seconds: float = 600.0, *, days: float = 0.0) -> None:
+        """Let so much time pass with tasks and weather, and then all come to an end.
+
+        Raises:
+            BrokenInvariant: One does not hold. It says which, when, and how to see it again.
+
+        """
+        seconds += days * 86_400
+        # Relative paths, since whatever a process says of its files has to be the same.
+        with TemporaryDirectory() as folder, contextlib.chdir(folder), _silence():
+            virtual.run(self._run(seconds), self.loop)
+
+    async def _run(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_error)
+        self._broken = loop.create_future()
+        self.loop.on_stuck = lambda why: self._break(BrokenInvariant("nobody waits for ever", why))
+        story = loop.create_task(self._live(seconds))
+        try:
+            await asyncio.wait((story, self._broken), return_when=asyncio.FIRST_COMPLETED)
+            if not self._broken.done():
+                await story
+        except BrokenInvariant as error:
+            self._break(error)
+        finally:
+            story.cancel()
+            self._network.taps.clear()
+            self._storms = None
+            await self._put_away()
+        if self._broken.done():
+            raise self._explained(self._broken.result())
+
+    async def _live(self, seconds: float) -> None:
+        await self._begin()
+        self._storms = storms = Storms(
+            self._chance.under("storms"),
+            self.weather,
+            self._network,
+            nodes=self.nodes,
+            relays=self.relays,
+            on_restore=lambda node: self._watch_of(node).look_back(),
+        )
+        storms.begin()
+        loop = asyncio.get_running_loop()
+        checks = loop.create_task(self._look_on())
+        try:
+            await self._post_tasks(seconds)
+            await storms.end()
+            self._network.weather = Weather()
+            self.journal.note("world", "the weather is fine")
+            await self._come_to_an_end()
+        finally:
+            checks.cancel()
+
+    async def _begin(self) -> None:
+        agents, relays = self._counts
+        make_node, make_relay = self._makers
+        for number in range(1, relays + 1):
+            relay = make_relay(self._ground, f"relay{number}")
+            self.relays.append(relay)
+            self._watches[relay.name] = watch = RelayWatch(relay, self._known)
+            self._wire.relays[relay.keys.agent] = watch
+            relay.start()
+        await asyncio.sleep(_BEGIN_S)
+        addresses = [relay.address for relay in self.relays]
+        for number in range(agents):
+            name = NAMES[number] if number < len(NAMES) else f"agent{number}"
+            node = make_node(self._ground, name, addresses, price=_PRICE_FIRST + number)
+            self.nodes.append(node)
+            self._watches[name] = watching = NodeWatch(node, self._known)
+            self._wire.nodes[node.keys.agent] = watching
+            node.start()
+        self._honest |= {one.keys.agent: one.name for one in self._all if one.is_honest}
+
+    async def _post_tasks(self, seconds: float) -> None:
+        chance = self._chance.under("load")
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + seconds
+        while (wait_s := chance.wait_s(self.task_every_s)) < end_s - loop.time():
+            await asyncio.sleep(wait_s)
+            poster = chance.rng.choice(self.nodes)
+            others = [node for node in self.nodes if node is not poster]
+            poster.post(draw_request(chance, poster, others))
+        await asyncio.sleep(end_s - loop.time())
+
+    async def _come_to_an_end(self) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _END_S_MAX
+        while loop.time() < until_s and self._are_under_way():  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(_LOOK_EVERY_S)
+        check_terminal(self.nodes)
+        for relay in self.relays:
+            watch = self._watches[relay.name]
+            assert isinstance(watch, RelayWatch)
+            watch.check_kept()
+
+    def _are_under_way(self) -> bool:
+        return any(
+            role == "poster" and not is_over
+            for node in self.nodes
+            for role, _, is_over in states_of(node).values()
+        )
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                check_bounds(self.nodes, self._network)
+            except BrokenInvariant as error:
+                self._break(error)
+            for process in self._all:
+                if process.failure is not None:
+                    self._on_failure(process, process.failure)
+
+    @property
+    def _ground(self) -> Ground:
+        return Ground(self._chance, self._network, self.journal, self.loop.time, self._on_commit)
+
+    @property
+    def _all(self) -> Sequence[Process]:
+        return [*self.relays, *self.nodes]
+
+    def _watch_of(self, node: NodeProcess) -> NodeWatch:
+        watch = self._watches[node.name]
+        assert isinstance(watch, NodeWatch)
+        return watch
+
+    def _on_commit(self, process: Process) -> None:
+        try:
+            self._watches[process.name].look()
+        except BrokenInvariant as error:
+            self._break(error)
+        if self._storms is not None:
+            self._storms.on_commit(process)
+
+    def _see(self, link: WeatherLink, bodies: list[bytes]) -> None:
+        try:
+            self._wire.see(link, bodies)
+        except BrokenInvariant as error:
+            self._break(error)
+
+    def _on_failure(self, process: Process, error: BaseException) -> None:
+        broken = BrokenInvariant("no process ends by itself", f"{process.name}: {error!r}")
+        broken.__cause__ = error
+        self._break(broken)
+
+    def _on_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        broken = BrokenInvariant("nothing fails unseen", f"{context['message']}: {error!r}")
+        broken.__cause__ = error
+        self._break(broken)
+
+    def _break(self, error: BrokenInvariant) -> None:
+        if self._broken.done():
+            return
+        error.step = self.loop.steps
+        error.at_s = self.loop.time()
+        error.lines = list(self.journal.lines)
+        self._broken.set_result(error)
+
+    async def _put_away(self) -> None:
+        for process in self._all:
+            if self._broken.done() and process.is_up:
+                process.crash(silently=True)
+            else:
+                await process.stop()
+            await process.bury()
+
+    def _explained(self, error: BrokenInvariant) -> BrokenInvariant:
+        error.seed = self.seed
+        error.replay = f"bazaar simulate replay {self.seed} --scenario {self.scenario}"
+        return error
+
+
+@contextlib.contextmanager
+def _silence() -> Any:
+    """Keep asyncio from telling of slow callbacks and the like: there is no wall clock here."""
+    asyncio_logger = logging.getLogger("asyncio")
+    level = asyncio_logger.level
+    asyncio_logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        asyncio_logger.setLevel(level)
