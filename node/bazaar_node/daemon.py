@@ -94,30 +94,20 @@ async def open_node(
     clock = around.clock
     try:
         async with AsyncExitStack() as stack:
-            keys = read_keys(settings)
-            store = await stack.enter_async_context(
-                NodeStore.open(settings.database_path, around.open_database)
-            )
-            evidence = await _begin(store, settings, keys, around)
-            blobs = BlobStore(
-                settings.blobs_path, settings.blob_bytes_max, syncs=around.syncs_files
-            )
+            evidence = await stack.enter_async_context(_opened(settings, around))
+            store, me, blobs = evidence.store, evidence.keys, _blobs(settings, around)
             serving = await stack.enter_async_context(_Serving(blobs).open())
-            transport = await stack.enter_async_context(
-                open_transport(keys, settings.listen, (NODE_PROTOCOL,), serving.on_link)
-            )
-            schemas = await stack.enter_async_context(SchemaChecker())
+            listening = open_transport(me, settings.listen, (NODE_PROTOCOL,), serving.on_link)
+            transport = await stack.enter_async_context(listening)
             addresses = tuple(settings.announce or transport.addresses)
-            chosen = settings.policy.policies() if policies is None else policies
-            build = _builder(evidence, settings, addresses, policies=chosen, around=around)
+            build = _builder(evidence, settings, addresses, policies=policies, around=around)
             serving.driver = driver = Driver(store, build, clock)
-            office = _office(keys, transport, store, driver, settings=settings)
-            office.rng = around.rng()
+            office = _office(transport, evidence, driver, settings=settings, around=around)
             archive = Archive(evidence, office)
+            schemas = await stack.enter_async_context(SchemaChecker())
             workshop = Workshop(driver, blobs, schemas, settings.home / "work")
             workshop.handlers |= handlers or {}
             errands = Errands(driver, office, store, workshop)
-            errands.rng = office.rng
             await driver.load(errands)
             office.check_offers(driver.agent.offers)
             await stack.enter_async_context(errands.serving())
@@ -143,11 +133,17 @@ def read_keys(settings: NodeSettings) -> Keypair:
     return key_files.read(settings.key_path, ask)
 
 
-async def _begin(
-    store: NodeStore, settings: NodeSettings, keys: Keypair, around: Surroundings
-) -> EvidenceStore:
-    await _begin_log(store, settings, keys, around)
-    return await EvidenceStore.load(store, keys, around.clock.now_ms)
+@asynccontextmanager
+async def _opened(settings: NodeSettings, around: Surroundings) -> AsyncGenerator[EvidenceStore]:
+    """Open the store, which has our log from now on, and the evidence in it."""
+    keys = read_keys(settings)
+    async with NodeStore.open(settings.database_path, around.open_database) as store:
+        await _begin_log(store, settings, keys, around)
+        yield await EvidenceStore.load(store, keys, around.clock.now_ms)
+
+
+def _blobs(settings: NodeSettings, around: Surroundings) -> BlobStore:
+    return BlobStore(settings.blobs_path, settings.blob_bytes_max, syncs=around.syncs_files)
 
 
 async def _begin_log(
@@ -167,9 +163,11 @@ async def _begin_log(
 
 
 def _office(
-    keys: Keypair, transport: Transport, store: NodeStore, driver: Driver, *, settings: NodeSettings
-) -> RelayOffice:
-    office = RelayOffice(keys, transport, store, driver)
+    transport: Transport, evidence: EvidenceStore, driver: Driver, *, settings: NodeSettings,
+    around: Surroundings,
+) -> RelayOffice:  # fmt: skip
+    office = RelayOffice(evidence.keys, transport, evidence.store, driver)
+    office.rng = around.rng()
     office.name = settings.name
     office.recover_command = _recover_command(settings)
     return office
@@ -194,11 +192,12 @@ def _builder(
     settings: NodeSettings,
     addresses: tuple[str, ...],
     *,
-    policies: Policies,
+    policies: Policies | None,
     around: Surroundings,
 ) -> Callable[[], Awaitable[Agent]]:
     store, keys = evidence.store, evidence.keys
     opinions = ScoredOpinions(evidence.scorer)
+    chosen = settings.policy.policies() if policies is None else policies
 
     async def build() -> Agent:
         configured = [draft_offer(offer.request()) for offer in settings.offers]
@@ -212,7 +211,7 @@ def _builder(
             offers=offers,
             slots=settings.slots,
             price_min=settings.price_min,
-            trust=await load_trust(store, policies, opinions),
+            trust=await load_trust(store, chosen, opinions),
         )
         agent.addresses = addresses
         agent.successions = Successions(await read_ended(store))

@@ -6,7 +6,6 @@ event, again and again while the disk is full: a result is never dropped for wan
 """
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from typing import Final, Self
@@ -74,7 +73,7 @@ class Errands:
         self, driver: Driver, office: RelayOffice, store: NodeStore, workshop: Workshop
     ) -> None:
         self.watchers = Watchers()
-        self.rng = random.Random()
+        self.rng = office.rng
         self.awaiting_approval: set[RecordId] = set()
         """Tasks whose results only the owner can judge."""
         self._driver = driver
