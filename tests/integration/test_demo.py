@@ -34,6 +34,12 @@ LINES = (
     r"bo delivers sha256:[0-9a-f]{8}…  \d+ bytes  schema ✓ check ✓ → accepted, both logs signed",
     r"ada posts t2, the same for mal alone, who is cheapest",
     r"mal delivers sha256:[0-9a-f]{8}…  \d+ bytes  schema ✓ check ✗ → rejected: a row is missing.*",
+    r'mal turns ada\'s verdict into "accepted" → REFUSED by r0: not signed by ada',
+    r"mal signs another result as entry 3 of its log → r0 has both: a proof for ever",
+    r"shunned by ada bo cy dee: each holds proof [0-9a-f]{12} against mal",
+    r"mal posts t3 → REFUSED by r0: convicted by equivocation proof [0-9a-f]{12}",
+    r"bazaar reputation mal → 0\.00: it contradicted itself, which is proved for ever",
+    r"bazaar why bo → 0\.\d\d to rely on, 0\.\d\d expected, from 1\.0 good and 0\.0 bad jobs",
     r"bazaar audit [0-9a-f]{12} → sound",
 )
 
@@ -91,7 +97,8 @@ def test_the_demo_tells_what_happened_and_leaves_nothing_behind(tmp_path: Path) 
 
 def without_numbers(text: str) -> list[str]:
     """Return the lines of ``text`` without what differs from run to run."""
-    plain = re.sub(r"(?<=sha256:)[0-9a-f]+|(?<=bazaar audit )[0-9a-f]+|\d+", "#", text)
+    plain = re.sub(r"(sha256:|audit |proof |contract )[0-9a-f]{8,}", r"\1#", text)
+    plain = re.sub(r"\d+", "#", plain)
     return [line.strip() for line in plain.splitlines()]
 
 

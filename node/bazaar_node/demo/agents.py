@@ -9,6 +9,7 @@ from typing import Final
 
 from bazaar_node.service import OfferRequest, PostRequest, Weights
 
+POSTER: Final = "ada"
 CAPABILITY: Final = "table.extract"
 TITLE: Final = "extract table from report.csv"
 REPORT: Final = """\

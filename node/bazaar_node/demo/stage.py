@@ -102,15 +102,27 @@ class Stage:
             TimedOut: It took too long.
 
         """
-        command = [sys.executable, "-m", "bazaar_node", *arguments, "--home", str(actor.home)]
+        return self._run("bazaar_node", *arguments, "--home", str(actor.home))
+
+    def cheat(self, actor: Actor, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Let ``actor`` do what its node would not: with its key, and past its node.
+
+        Raises:
+            TimedOut: It took too long.
+
+        """
+        return self._run("bazaar_node.demo.adversary", str(actor.home), *arguments)
+
+    def _run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                command, check=False, capture_output=True, text=True, timeout=COMMAND_S,
+                [sys.executable, "-m", module, *arguments],
+                check=False, capture_output=True, text=True, timeout=COMMAND_S,
                 cwd=self.folder, env=self._environment(),
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            shown = " ".join(arguments)
-            raise TimedOut(f"expected bazaar {shown} to end within {COMMAND_S:g} s") from error
+            shown = " ".join((module, *arguments))
+            raise TimedOut(f"expected {shown} to end within {COMMAND_S:g} s") from error
 
     def kill(self, actor: Actor) -> int:
         """Kill ``actor`` as ``kill -9`` does, and return how it ended."""

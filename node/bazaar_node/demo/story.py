@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from typing import Final
 
 from bazaar_node import outcomes
-from bazaar_node.api.client import Client
 from bazaar_node.demo import agents
-from bazaar_node.demo.agents import BO, CY, DEE, MAL, WORKERS
+from bazaar_node.demo.agents import BO, CY, DEE, MAL, POSTER, WORKERS
+from bazaar_node.demo.cast import Cast, expect
 from bazaar_node.demo.follower import Follower
+from bazaar_node.demo.reckoning import Reckoning
 from bazaar_node.demo.stage import Actor, Stage
 from bazaar_node.demo.teller import Teller
 from bazaar_node.service import PostRequest, TaskDetail
 from bazaar_protocol import award
-from bazaar_protocol.errors import LocalError, TimedOut
+from bazaar_protocol.errors import TimedOut
 from bazaar_protocol.identity import parse_agent
 from bazaar_protocol.kinds import BidTerms, Rule
 from bazaar_protocol.records import RecordId
 
-POSTER: Final = "ada"
+LATE: Final = "late.json"
+"""The right result of the task, which somebody was too late with."""
 
 _EVENT_S: Final = 15.0
 _HEARTBEATS: Final = 3
@@ -40,10 +42,12 @@ class Story:
         self._stage = stage
         self._tell = teller.tell
         self._add = teller.add
-        self._actors: dict[str, Actor] = {}
-        self._names: dict[str, str] = {}
-        """The actors' names by what they sign with."""
-        self._relay = ""
+        self._cast = Cast()
+        self._actors = self._cast.actors
+        self._names = self._cast.names
+        self._client = self._cast.client
+        self._name = self._cast.name
+        self._reckoning = Reckoning(stage, teller, self._cast)
         self._report = stage.folder / "report.csv"
 
     def play(self) -> None:
@@ -62,13 +66,14 @@ class Story:
         self._lose_the_lease(follower)
         self._deliver_too_late(task)
         self._accept(follower)
-        self._reject_mal()
+        rejected = self._reject_mal()
+        self._reckoning.play(rejected, self._stage.folder / LATE)
         self._audit(task)
 
     def _open(self) -> None:
         relay = self._stage.start("r0", "relay", "up", "--listen", "/ip4/127.0.0.1/tcp/0")
-        self._relay = self._stage.ready(relay)[0]
-        self._tell("relay", "relay r0 READY on loopback", address=self._relay)
+        self._cast.relay = self._stage.ready(relay)[0]
+        self._tell("relay", "relay r0 READY on loopback", address=self._cast.relay)
         self._report.write_text(agents.REPORT, encoding="utf-8")
         names = (POSTER, *(worker.name for worker in WORKERS))
         for name in names:
@@ -82,7 +87,9 @@ class Story:
         self._tell("nodes", f"nodes {' '.join(names)} READY", nodes=names)
 
     def _start(self, name: str) -> Actor:
-        return self._stage.start(name, "up", "--name", name, "--relay", self._relay, "--slots", "1")
+        return self._stage.start(
+            name, "up", "--name", name, "--relay", self._cast.relay, "--slots", "1"
+        )
 
     def _wait_for_adverts(self) -> None:
         wanted = {worker.name for worker in WORKERS}
@@ -95,11 +102,11 @@ class Story:
         raise TimedOut(f"expected the relay to know what {', '.join(sorted(wanted))} offer")
 
     def _occupy_dee(self) -> None:
-        dee = next(agent for agent, name in self._names.items() if name == DEE.name)
+        dee = self._cast.agent(DEE.name)
         task = self._post(BO.name, agents.direct(dee, self._report, price=DEE.price))
         Follower(self._client(BO.name), task, "t0").until("accept", timeout_s=_EVENT_S)
         status = self._client(DEE.name).status()
-        self._expect(status.load == status.slots, "dee to have no free slot")
+        expect(status.load == status.slots, "dee to have no free slot")
         text = f"bo gives t0 to dee directly: {status.load} of {status.slots} slots taken"
         self._tell("occupied", text, task=task, load=status.load, slots=status.slots)
 
@@ -122,12 +129,12 @@ class Story:
             f"{self._name(one.agent)} DECLINES {_first_word(one.untrusted_note)}"
             for one in declines
         )
-        self._expect(len(detail.bids) == len(WORKERS) - 1, f"three bids in time; there are: {bids}")
-        self._expect(declined == "dee DECLINES busy", "dee to decline, since it is busy")
+        expect(len(detail.bids) == len(WORKERS) - 1, f"three bids in time; there are: {bids}")
+        expect(declined == "dee DECLINES busy", "dee to decline, since it is busy")
         self._tell("bids", f"bids: {bids}      {declined}", count=len(detail.bids))
         best = self._names[_best(detail)]
         winner = self._winner(follower)
-        self._expect(winner == best == CY.name, f"the award to go to cy; the rule picks {best}")
+        expect(winner == best == CY.name, f"the award to go to cy; the rule picks {best}")
         lease = agents.HEARTBEAT_TIMEOUT_MS / 1000
         self._tell(
             "award",
@@ -150,7 +157,7 @@ class Story:
         self._tell("heartbeats", f"cy works, and says so  {beats}", count=len(notes))
         cy = self._actors[CY.name]
         status = self._stage.kill(cy)
-        self._expect(status == -signal.SIGKILL, f"cy to be killed by SIGKILL, not {status}")
+        expect(status == -signal.SIGKILL, f"cy to be killed by SIGKILL, not {status}")
         pid = cy.process.pid
         self._tell("kill", f"kill -9 cy  (process {pid} is gone)", "bad", pid=pid, status=status)
 
@@ -160,7 +167,7 @@ class Story:
         silence_s = (breach.seen_ms - beats[-1].seen_ms) / 1000
         follower.until("award", epoch=2, timeout_s=_EVENT_S)
         winner = self._winner(follower)
-        self._expect(winner == BO.name, f"the next best bid to win, that of bo; it is {winner}")
+        expect(winner == BO.name, f"the next best bid to win, that of bo; it is {winner}")
         self._tell(
             "lease_lost",
             f"lease lost after {silence_s:.1f} s of silence → award t1 → {winner}  epoch 2",
@@ -174,10 +181,10 @@ class Story:
         cy = self._actors[CY.name] = self._start(CY.name)
         self._stage.ready(cy)
         self._tell("restart", f"cy is back, with all it knew  (process {cy.process.pid})")
-        result = self._stage.folder / "late.json"
+        result = self._stage.folder / LATE
         result.write_text(_right_result(), encoding="utf-8")
         outcome = self._stage.run(cy, "work", "deliver", task, "-i", f"@{result}")
-        self._expect(
+        expect(
             outcome.returncode == outcomes.LEASE_LOST,
             f"cy's late result to be refused with exit status {outcomes.LEASE_LOST}, "
             f"not {outcome.returncode}: {outcome.stderr}",
@@ -195,9 +202,9 @@ class Story:
         deliver = follower.until("deliver", epoch=2, timeout_s=_EVENT_S)
         verdict = follower.until("verdict", epoch=2, timeout_s=_EVENT_S)
         task = follower.detail.task
-        self._expect(task.state == "accepted", f"t1 to be accepted; it is {task.state}: {task.why}")
+        expect(task.state == "accepted", f"t1 to be accepted; it is {task.state}: {task.why}")
         signed = (self._name(deliver.agent), self._name(verdict.agent))
-        self._expect(signed == (BO.name, POSTER), f"bo and ada to sign, not {signed}")
+        expect(signed == (BO.name, POSTER), f"bo and ada to sign, not {signed}")
         self._tell(
             "accepted",
             f"bo delivers sha256:{task.result_sha256[:8]}…  {task.result_size} bytes  "
@@ -210,14 +217,14 @@ class Story:
         )
         self._add(f"ada's check: {task.why}", "quiet")
 
-    def _reject_mal(self) -> None:
-        mal = next(agent for agent, name in self._names.items() if name == MAL.name)
+    def _reject_mal(self) -> str:
+        mal = self._cast.agent(MAL.name)
         posted = self._post(POSTER, agents.direct(mal, self._report, price=MAL.price))
         self._tell("post", "ada posts t2, the same for mal alone, who is cheapest", task=posted)
         follower = Follower(self._client(POSTER), posted, "t2")
         verdict = follower.until("verdict", timeout_s=_EVENT_S)
         task = follower.detail.task
-        self._expect(task.state == "rejected", f"t2 to be rejected; it is {task.state}")
+        expect(task.state == "rejected", f"t2 to be rejected; it is {task.state}")
         self._tell(
             "rejected",
             f"mal delivers sha256:{task.result_sha256[:8]}…  {task.result_size} bytes  "
@@ -227,40 +234,25 @@ class Story:
             why=task.why,
             verdict=verdict.record,
         )
+        return posted
 
     def _audit(self, task: str) -> None:
         outcome = self._stage.run(self._actors[POSTER], "audit", task, "--json")
         found = json.loads(outcome.stdout or "{}")
-        self._expect(
+        expect(
             outcome.returncode == outcomes.OK and found.get("is_sound") is True,
             f"the audit of t1 to find nothing wrong: {outcome.stdout}{outcome.stderr}",
         )
         checks = [check["what"] for check in found["report"]["checks"]]
         self._tell("audit", f"bazaar audit {task[:_ID_CHARS]} → sound", "good", checks=checks)
         for check in checks:
-            self._add(f"✓ {self._named(check)[:_AUDIT_CHARS]}", "quiet")
+            self._add(f"✓ {self._cast.named(check)[:_AUDIT_CHARS]}", "quiet")
 
     def _post(self, name: str, request: PostRequest) -> str:
         return self._client(name).post(request).id
 
-    def _client(self, name: str) -> Client:
-        return self._actors[name].client
-
-    def _name(self, agent: str | None) -> str:
-        return self._names.get(agent or "", "nobody")
-
-    def _named(self, text: str) -> str:
-        """Put names where an audit writes keys."""
-        for agent, name in self._names.items():
-            text = text.replace(agent, name)
-        return text.replace(self._relay, "r0")
-
     def _winner(self, follower: Follower) -> str:
         return self._name(follower.detail.task.worker)
-
-    def _expect(self, is_so: object, what: str) -> None:
-        if not is_so:
-            raise LocalError(f"expected {what}")
 
 
 def _best(detail: TaskDetail) -> str:
