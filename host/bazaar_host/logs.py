@@ -6,8 +6,8 @@ at once would feel. Log names, counts and ids; never what a record or a letter h
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from contextlib import suppress
+from collections.abc import Generator, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Final, Literal, TextIO, cast, get_args
 
 import structlog
@@ -53,6 +53,22 @@ def set_up(
 def logger(name: str) -> FilteringBoundLogger:
     """Return the logger of the part of the program called ``name``."""
     return cast("FilteringBoundLogger", structlog.get_logger(part=name))
+
+
+@contextmanager
+def silenced() -> Generator[None]:
+    """Say nothing at all inside this block, whoever says it: for simulations."""
+    before = structlog.get_config()
+    asyncio_logger = logging.getLogger("asyncio")
+    level = asyncio_logger.level
+    nothing = structlog.make_filtering_bound_logger(logging.CRITICAL)  # we never say that
+    structlog.configure(**{**before, "wrapper_class": nothing})
+    asyncio_logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        asyncio_logger.setLevel(level)
+        structlog.configure(**before)
 
 
 class _Forgiving:

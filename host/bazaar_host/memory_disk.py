@@ -140,9 +140,9 @@ class _Inline:
                 result = job.work(self._db)
         except BaseException as error:  # noqa: BLE001 (it is told to whoever waits)
             job.answer.set_exception(error)
-            return
-        job.answer.set_result(result)
-        self._disk.on_commit(self._path)
+        else:
+            job.answer.set_result(result)
+            self._disk.on_commit(self._path)
 
     def _check(self) -> None:
         if self._is_closed:
@@ -159,17 +159,18 @@ class _Reader(_Inline):
         """Return what ``work`` reads."""
         await asyncio.sleep(0)  # as long as a thread would have taken at least
         self._check()
-        self._db.execute("PRAGMA query_only = ON")
-        try:
-            with translated(self._path):
-                return work(self._db)
-        finally:
-            self._db.execute("PRAGMA query_only = OFF")
+        changes = self._db.total_changes
+        with translated(self._path):
+            outcome = work(self._db)
+        # A pragma would keep it from writing, too, and have every statement compiled anew.
+        if self._db.total_changes != changes:
+            raise StorageError(f"{self._path}: a reader wrote to a readonly database")
+        return outcome
 
 
 def _empty() -> sqlite3.Connection:
     # Autocommit, so that BEGIN and COMMIT stand in our code and nowhere else.
-    db = sqlite3.connect(":memory:", isolation_level=None)
+    db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
     db.execute("PRAGMA foreign_keys = ON")
     return db
 

@@ -11,6 +11,10 @@ from bazaar_simulations.world.journal import short
 from bazaar_simulations.world.known_records import KnownRecords
 from bazaar_simulations.world.node_process import NodeProcess
 
+_NEWEST: Final = """
+    SELECT (SELECT coalesce(max(seq), 0) FROM log), (SELECT coalesce(max(number), 0) FROM event),
+           (SELECT coalesce(max(number), 0) FROM evidence)
+"""
 _EVENTS: Final = """
     SELECT event.number, event.task, event.what, event.agent, event.epoch, event.is_folded,
            record.raw
@@ -40,11 +44,13 @@ class NodeWatch:
         db = self.node.disk.look(self.node.database)
         if db is None or not _has_tables(db):
             return
-        self._look_at_log(db)
-        self._look_at_events(db)
-        rows = db.execute("SELECT number, raw FROM evidence WHERE number > ?", (self._evidence,))
-        for self._evidence, raw in rows.fetchall():
-            self._known.take(raw, self.node.name)
+        log, event, evidence = db.execute(_NEWEST).fetchone()
+        if log > self._log:
+            self._look_at_log(db)
+        if event > self._event:
+            self._look_at_events(db)
+        if evidence > self._evidence:
+            self._look_at_evidence(db)
 
     def look_back(self) -> None:
         """Begin anew with a copy that was put in place of the store."""
@@ -53,6 +59,11 @@ class NodeWatch:
         self._is_new = False
         self.look()
         self._is_new = True
+
+    def _look_at_evidence(self, db: sqlite3.Connection) -> None:
+        rows = db.execute("SELECT number, raw FROM evidence WHERE number > ?", (self._evidence,))
+        for self._evidence, raw in rows.fetchall():
+            self._known.take(raw, self.node.name)
 
     def _look_at_log(self, db: sqlite3.Connection) -> None:
         rows = db.execute("SELECT seq, raw FROM log WHERE seq > ? ORDER BY seq", (self._log,))

@@ -1,0 +1,108 @@
+"""Kinds of worlds that are worth running again and again, each by its name."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from bazaar_protocol.errors import ConfigError
+from bazaar_simulations.world.weather import Weather
+from bazaar_simulations.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A kind of world: with a seed it is one."""
+
+    name: str
+    about: str
+    weather: Weather = field(default_factory=Weather)
+    agents: int = 4
+    relays: int = 1
+    task_every_s: float = 6.0
+    seconds: float = 120.0
+
+    def world(self, seed: int) -> World:
+        """Make the world of this kind that ``seed`` stands for."""
+        return World(
+            seed,
+            agents=self.agents,
+            relays=self.relays,
+            weather=self.weather,
+            task_every_s=self.task_every_s,
+            scenario=self.name,
+        )
+
+    def run(self, seed: int, *, seconds: float | None = None) -> World:
+        """Run the world that ``seed`` stands for, and return it.
+
+        Raises:
+            BrokenInvariant: One does not hold.
+
+        """
+        world = self.world(seed)
+        world.run(self.seconds if seconds is None else seconds)
+        return world
+
+
+_ALL: Final = (
+    Scenario("calm", "nothing goes wrong"),
+    Scenario(
+        "lossy",
+        "links break, clog and say things twice",
+        Weather(break_every_s=8, duplicate=0.05, clog_every_s=25, failing_work=0.05),
+    ),
+    Scenario(
+        "partitions",
+        "the parties do not hear each other, or only one way, through two relays",
+        Weather(partition_every_s=40, partition_s=30, break_every_s=30, failing_work=0.05),
+        relays=2,
+    ),
+    Scenario(
+        "crashes",
+        "nodes and relays are killed, also the moment something is durable",
+        Weather(crash_every_s=12, crash_at_commit=0.004, down_s=8, failing_work=0.05),
+    ),
+    Scenario(
+        "restore",
+        "nodes come back with old copies of their stores",
+        Weather(backup_every_s=8, restore_every_s=25, break_every_s=40, clog_every_s=60),
+    ),
+    Scenario(
+        "skewed",
+        "clocks are wrong by up to a minute, run fast or slow, and jump at each start",
+        Weather(skew_s=50, drift=3e-4, crash_every_s=40, failing_work=0.05),
+    ),
+    Scenario(
+        "everything",
+        "all of it at once",
+        Weather(
+            break_every_s=20,
+            duplicate=0.02,
+            clog_every_s=60,
+            partition_every_s=90,
+            crash_every_s=25,
+            crash_at_commit=0.002,
+            backup_every_s=15,
+            restore_every_s=60,
+            skew_s=20,
+            drift=1e-4,
+            failing_work=0.05,
+        ),
+        relays=2,
+    ),
+)
+SCENARIOS: Final = {scenario.name: scenario for scenario in _ALL}
+
+
+def find(name: str) -> Scenario:
+    """Return the scenario called ``name``.
+
+    Raises:
+        ConfigError: There is none.
+
+    """
+    try:
+        return SCENARIOS[name]
+    except KeyError:
+        raise ConfigError(
+            f"no scenario is called {name}; there are {', '.join(SCENARIOS)}"
+        ) from None
