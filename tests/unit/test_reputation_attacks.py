@@ -73,21 +73,21 @@ def test_sybils_that_are_praised_by_each_other_and_praise_the_trusted_weigh_noth
 
 
 @pytest.mark.parametrize("outcome", ["awarded", "breached", "rejected"])
-def test_twenty_unsolicited_claims_do_not_move_an_honest_agent(outcome: Outcome) -> None:
+def test_twentyunsolicited_claims_do_not_move_an_honest_agent(outcome: Outcome) -> None:
     town = Town()
     before = town.scorer(said=[]).score(town.honest.agent)
     slanderer = Party("slanderer")
-    claims = [_unsolicited(slanderer, town.honest, outcome) for _ in range(20)]
+    claims = [unsolicited(slanderer, town.honest, outcome) for _ in range(20)]
     assert findings_of(claims, [slanderer, town.honest]) == []
     scorer = town.scorer(slanderer, said=claims)
     assert scorer.score(town.honest.agent) == before
     assert scorer.parts(town.honest.agent) == town.scorer(said=[]).parts(town.honest.agent)
 
 
-def test_twenty_unsolicited_claims_of_a_trusted_neighbour_do_not_either() -> None:
+def test_twentyunsolicited_claims_of_a_trusted_neighbour_do_not_either() -> None:
     town = Town()
     before = town.scorer(said=[]).score(town.honest.agent)
-    claims = [_unsolicited(town.neighbour, town.honest, "rejected") for _ in range(20)]
+    claims = [unsolicited(town.neighbour, town.honest, "rejected") for _ in range(20)]
     after = town.scorer(said=claims).score(town.honest.agent)
     assert after.bad == before.bad == 0
     # Its word ages with its log, as if it had worked on. Nothing else changes.
@@ -143,7 +143,7 @@ def test_many_capabilities_and_versions_of_one_rater_still_are_one_rater() -> No
     assert 2 < scorer.score(stranger.agent).good < 4 * scorer.weight(town.neighbour.agent)
 
 
-def _unsolicited(author: Party, victim: Party, outcome: Outcome) -> list[Record]:
+def unsolicited(author: Party, victim: Party, outcome: Outcome) -> list[Record]:
     """Return a contract of which the worker has signed nothing at all."""
     impostor = Party("impostor")
     post = author.post()
