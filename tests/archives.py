@@ -15,6 +15,7 @@ from bazaar_host.memory import MemoryNetwork
 from bazaar_node import homes
 from bazaar_node.daemon import open_node
 from bazaar_node.desk import Desk
+from bazaar_node.policy_settings import PolicySettings
 from bazaar_node.settings import NodeSettings, OfferSettings
 from bazaar_node.trust.archive import Archive
 from bazaar_node.trust.records_kept import read
@@ -77,7 +78,12 @@ class Site:
 
     @asynccontextmanager
     async def node(
-        self, name: str, relays: Sequence[int] = (1,), *, offers: Sequence[OfferSettings] = ()
+        self,
+        name: str,
+        relays: Sequence[int] = (1,),
+        *,
+        offers: Sequence[OfferSettings] = (),
+        policy: PolicySettings | None = None,
     ) -> AsyncGenerator[Desk]:
         home = self.folder / name
         if not home.exists():
@@ -87,6 +93,7 @@ class Site:
             listen=[self.place(1_000 + next(self._nodes))],
             home=home,
             offers=list(offers),
+            policy=policy or PolicySettings(),
         )
         async with (
             asyncio.timeout(WAIT_S),

@@ -139,7 +139,8 @@ async def _opened(settings: NodeSettings, around: Surroundings) -> AsyncGenerato
     keys = read_keys(settings)
     async with NodeStore.open(settings.database_path, around.open_database) as store:
         await _begin_log(store, settings, keys, around)
-        yield await EvidenceStore.load(store, keys, around.clock.now_ms)
+        seeds = settings.policy.seed_agents()
+        yield await EvidenceStore.load(store, keys, around.clock.now_ms, seeds=seeds)
 
 
 def _blobs(settings: NodeSettings, around: Surroundings) -> BlobStore:

@@ -40,6 +40,11 @@ class PolicySettings:
         "with anybody.",
     )
     deny: list[str] = setting([], "Never deal with these agents.")
+    seeds: list[str] = setting(
+        [],
+        "Agents whose word on others counts from the start; everybody else's has to be earned by "
+        "work for this node, or for those that it trusts.",
+    )
     max_exposure: Annotated[int, Meta(ge=0, le=limits.INTEGER_MAX)] = setting(
         0, "How much one worker may hold of our tasks at once, by their ceilings; 0 is no limit."
     )
@@ -47,6 +52,15 @@ class PolicySettings:
         policy.MAX_UNJUDGED,
         "How many of our results a poster may leave without a verdict before we decline its tasks.",
     )
+
+    def seed_agents(self) -> frozenset[AgentId]:
+        """Return whose word counts from the start.
+
+        Raises:
+            ConfigError: One of the agents is none.
+
+        """
+        return _agents("seeds", self.seeds)
 
     def policies(self) -> Policies:
         """Return them as the market applies them.
@@ -85,6 +99,7 @@ def load(home: Path, *, environ: Mapping[str, str] = os.environ) -> Loaded[Polic
         files=host_settings.files(home),
     )
     loaded.values.policies()
+    loaded.values.seed_agents()
     return loaded
 
 

@@ -7,14 +7,17 @@ from tests.archives import Site, convicted, eventually, party
 from tests.evidence_records import sign
 from tests.reputation_records import deal
 
+from bazaar_host.key_files import read
 from bazaar_node.desk import Desk
+from bazaar_node.policy_settings import PolicySettings
 from bazaar_node.service import AuditReport, PostRequest
 from bazaar_node.settings import OfferSettings
 from bazaar_node.trust.histories import Circle
 from bazaar_node.trust_service import WhyView
 from bazaar_protocol import evidence_kinds
 from bazaar_protocol.errors import ConfigError, NotFound, StorageError
-from bazaar_protocol.identity import to_did
+from bazaar_protocol.identity import parse_agent, to_did
+from bazaar_protocol.records import seal, unseal
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.xdist_group("heavy")]
 
@@ -111,6 +114,11 @@ async def test_evidence_convinces_another_node_that_has_never_met_anybody(
         assert (view.receipts, view.weightless) == ((), 1), "nobody that dee trusts says so"
         with pytest.raises(NotFound):
             await dee.reputations.reputation("z6Mknobody")
+    trusting = PolicySettings(seeds=[to_did(cy.agent)])
+    async with site.relay(), site.node("dee", policy=trusting) as dee:
+        view = await dee.reputations.why(to_did(bo.agent))
+        assert [one.rater for one in view.receipts] == [to_did(cy.agent)]
+        assert (view.reputation.is_known, view.weightless) == (True, 0)
 
 
 async def test_a_forked_log_fails_an_audit_and_the_proof_is_checked_again(site: Site) -> None:
@@ -142,3 +150,38 @@ async def test_a_cut_tail_fails_an_audit_and_who_shows_it_is_named(site: Site) -
         await site.publish(bo.log)
         report = await ada.audit(to_did(bo.agent))
         assert report.is_sound, failed(report)
+
+
+async def test_a_convict_is_last_or_not_found_and_gets_nothing(site: Site) -> None:
+    cheap = OfferSettings(capability="text.shout@2", command="echo {}", price=1)
+    async with (
+        site.relay(),
+        site.node("ada") as ada,
+        site.node("bo", offers=[SHOUT]) as bo,
+        site.node("mal", offers=[cheap]) as mal,
+    ):
+        worker = (await mal.status()).agent
+        await trade(ada, worker)
+        await why(ada, worker)
+        before = await ada.find(capability="text", words="", limit=9)
+        assert [one.agent == worker for one in before] == [True, False]
+        log = await ada.archive.evidence.read(
+            lambda db: db.execute(
+                "SELECT raw FROM evidence WHERE author = ? AND seq = 2", (parse_agent(worker),)
+            ).fetchall()
+        )
+        accept = unseal(log[0][0])
+        keys = read((site.folder / "mal" / "node.key"), lambda: b"")
+        body = evidence_kinds.Vouch(parse_agent((await bo.status()).agent), is_withdrawn=False)
+        other = seal(keys, body, time_ms=accept.time_ms, seq=accept.seq, prev=accept.prev)
+        (status,) = await site.publish([other])
+        assert status.startswith("fork:")
+        await convicted(ada.archive, keys.agent)
+        after = ada.reputations.graded(before)  # as a relay would show it that knows nothing yet
+        assert [one.agent == worker for one in after] == [False, True]
+        assert (after[1].is_convicted, after[1].lower, after[1].claim) == (True, 0.0, "claimed")
+        found = await ada.find(capability="text", words="", limit=9)
+        assert [one.agent == worker for one in found] == [False], "this one knows"
+        task = await ada.post(PostRequest(capability="text.shout", price_max=9, input=b"a"))
+        states = [detail.task async for detail in ada.watch(task.id)]
+        assert (states[-1].state, states[-1].worker) == ("accepted", (await bo.status()).agent)

@@ -94,7 +94,9 @@ def test_the_file_says_whom_to_deal_with(tmp_path: Path) -> None:
         deny = ["{to_did(CY)}"]
         max_exposure = 500
         max_unjudged = 2
+        seeds = ["{to_did(BO)}"]
     """
+    assert load(tmp_path, text).seed_agents() == {BO}
     policies = load(tmp_path, text).policies()
     assert policies.workers.objection(candidate(6_000, amount=500)) is None
     for bad in (
@@ -126,7 +128,14 @@ def test_without_a_word_it_is_as_the_default_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['allow = ["bo"]', "min_score = 1.1", "max_exposure = -1", "max_unjudged = 0", "min_scor = 1"],
+    [
+        'allow = ["bo"]',
+        'seeds = ["bo"]',
+        "min_score = 1.1",
+        "max_exposure = -1",
+        "max_unjudged = 0",
+        "min_scor = 1",
+    ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="policy"):

@@ -1,7 +1,7 @@
 """The evidence of a node in its one database, and the book in memory that is made of it."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Self, TypeVar
 
@@ -10,7 +10,7 @@ from bazaar_node.trust import booking
 from bazaar_node.trust.histories import Circle
 from bazaar_node.trust.keeping import News, Way, keep
 from bazaar_protocol.evidence_kinds import Proof
-from bazaar_protocol.identity import Keypair
+from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.records import Record, seal
 from bazaar_reputation.book import Book
 from bazaar_reputation.scores import Scorer
@@ -28,14 +28,22 @@ class EvidenceStore:
         store: The node's.
         keys: Who we are; we sign proofs of what we find.
         now_ms: The time.
+        seeds: Whose word on others counts from the start.
 
     """
 
-    def __init__(self, store: NodeStore, keys: Keypair, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: NodeStore,
+        keys: Keypair,
+        now_ms: Callable[[], int],
+        *,
+        seeds: Iterable[AgentId] = (),
+    ) -> None:
         self.ours = keys.agent
         self.now_ms = now_ms
         self.book = Book()
-        self.scorer = Scorer(self.book, self.ours)
+        self.scorer = Scorer(self.book, self.ours, sorted(seeds))
         self.has_changed = store.has_changed
         """Set by every turn of the market that was written."""
         self.has_words = False
@@ -44,14 +52,21 @@ class EvidenceStore:
         self.keys = keys
 
     @classmethod
-    async def load(cls, store: NodeStore, keys: Keypair, now_ms: Callable[[], int]) -> Self:
+    async def load(
+        cls,
+        store: NodeStore,
+        keys: Keypair,
+        now_ms: Callable[[], int],
+        *,
+        seeds: Iterable[AgentId] = (),
+    ) -> Self:
         """Return the evidence in ``store``, with the book that it makes.
 
         Raises:
             StorageError: It cannot be read.
 
         """
-        evidence = cls(store, keys, now_ms)
+        evidence = cls(store, keys, now_ms, seeds=seeds)
         booking.tell(evidence.book, await evidence.contents())
         return evidence
 
