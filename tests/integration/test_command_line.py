@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.xdist_group("heavy")
 
-OK, NOT_RUNNING, TRY_AGAIN = 0, 3, 75
+OK, NOT_RUNNING, REFUSED, TRY_AGAIN = 0, 3, 6, 75
 STOPPED_WITHIN_S = 2.0
 PROGRAM = "sh -c 'tr a-z A-Z < $BAZAAR_TASK_DIR/input; yes x | tr -d [:space:] | head -c 100000'"
 LARGE = b"ONE TWO" + b"x" * 100_000
@@ -131,6 +131,32 @@ def test_an_agent_works_by_commands_and_a_person_judges(market: Market) -> None:
     assert market.poster.done("fetch", task) == "because"
     assert market.poster.done("approve", task, "-r", "good").split() == [task, "accepted"]
     assert market.worker.run("work", "next").returncode == TRY_AGAIN
+
+
+def test_a_trade_is_worth_something_to_who_lived_through_it(market: Market, tmp_path: Path) -> None:
+    poster, agent = market.poster, market.worker.ready[0]
+    poster.done("post", "-c", "text.shout", "-i", "a", "--price", "5", "--wait", "--timeout", "30s")
+    deadline = time.monotonic() + 20
+    while not (why := json.loads(poster.done("why", agent, "--json")))["receipts"]:
+        assert time.monotonic() < deadline, why
+    receipt = why["receipts"][0]
+    assert (receipt["why"], receipt["rater"]) == ("accepted", poster.ready[0])
+    name = agent.removeprefix("did:key:")[:20]
+    score = json.loads(poster.done("reputation", name, "-c", "text.shout", "--json"))
+    assert (score["agent"], score["is_known"], score["bad"]) == (agent, True, 0.0)
+    assert 0.4 < score["lower"] < score["mean"] < 1.0
+    assert json.loads(poster.done("audit", name, "--json"))["is_sound"]
+    found = json.loads(poster.done("find", "shout", "--json"))["found"]
+    assert (found[0]["agent"], found[0]["claim"]) == (agent, "probed")
+    while (rebuilt := poster.run("evidence", "rebuild")).returncode == TRY_AGAIN:
+        assert time.monotonic() < deadline, rebuilt.stdout  # records came meanwhile
+    assert rebuilt.stdout.endswith(": equal\n")
+    file = tmp_path / "worker.evidence"
+    count = json.loads(poster.done("evidence", "export", str(file), agent, "--json"))["records"]
+    imported = json.loads(market.worker.done("evidence", "import", str(file), "--json"))
+    assert (imported["read"], imported["refused"]) == (count, 0)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert market.worker.run("evidence", "import", str(file)).returncode == REFUSED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -71,14 +71,15 @@ async def test_good_work_shows_in_the_score_in_its_reasons_and_in_what_is_found(
             1,
             0,
         )
-        assert receipt.rater == (await ada.status()).agent
-        assert (receipt.kind, receipt.author) == ("verdict", receipt.rater)
+        me = (await ada.status()).agent
+        assert receipt.rater == me
+        assert (receipt.kind, receipt.author) == ("verdict", me)
         assert view.reputation.lower > before.lower
         assert (view.left_out, view.weightless) == (0, 0)
         short = worker.removeprefix("did:key:")[:20]
         named = await ada.reputations.reputation(short, capability="text.shout@2")
         assert (named.agent, named.is_known, named.weight) == (worker, True, 1.0)
-        poster = await bo.reputations.why(receipt.rater, role="poster")
+        poster = await bo.reputations.why(me, role="poster")
         assert [one.why for one in poster.receipts] in ([], ["accepted"])
         found = await ada.find(capability="text", words="", limit=9)
         assert [(one.agent == worker, one.capability, one.claim) for one in found] == [

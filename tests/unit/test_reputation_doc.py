@@ -122,8 +122,9 @@ def slandered() -> Score:
 
 
 def betrayed(failures: int, *, forks: bool = False) -> Score:
-    outcomes: list[Outcome] = ["accepted"] * 20 + ["rejected"] * failures
-    return of_mine(*outcomes, forks=forks)[0]
+    good: list[Outcome] = ["accepted"] * 20
+    bad: list[Outcome] = ["rejected"] * failures
+    return of_mine(*good, *bad, forks=forks)[0]
 
 
 def examples() -> dict[str, Score]:
