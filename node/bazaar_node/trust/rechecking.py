@@ -52,7 +52,7 @@ def read_held(agent: AgentId, db: sqlite3.Connection) -> Held:
         heads={AgentId(author): head for author, head in heads},
         ends={AgentId(old): seq for old, seq in ends},
         findings=frozenset(tallying.read_findings(db, subject=agent)),
-        tallies={key: tally for key, tally in tallying.read_tallies(db) if key.subject == agent},
+        tallies=dict(tallying.read_tallies(db, subject=agent)),
     )
 
 

@@ -84,11 +84,15 @@ def overdue(db: sqlite3.Connection, author: AgentId, head: int) -> set[RecordId]
     return {RecordId(contract) for (contract,) in rows}
 
 
-def read_tallies(db: sqlite3.Connection) -> list[tuple[StrandKey, Tally]]:
-    """Return all tallies."""
+def read_tallies(
+    db: sqlite3.Connection, *, subject: AgentId | None = None
+) -> list[tuple[StrandKey, Tally]]:
+    """Return all tallies, or those about one agent."""
+    about = "" if subject is None else "WHERE subject = :subject"
     rows = db.execute(
-        """SELECT role, subject, rater, capability, version, fingerprint,
-           tally FROM tally JOIN strand ON number = strand"""
+        f"""SELECT role, subject, rater, capability, version, fingerprint,
+            tally FROM strand JOIN tally ON strand = number {about}""",  # noqa: S608 - ours
+        {"subject": subject},
     )
     return [(_key(row[:6]), _TALLY.decode(row[6])) for row in rows]
 
