@@ -17,7 +17,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo check format lint types test soak bench fuzz interop clean
+.PHONY: help setup demo check format lint types test soak bench fuzz interop simulate clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ fuzz: $(READY)  ## Send a million mutated frames and records to a relay and node
 interop: $(READY)  ## Trade records with a js-libp2p client (needs node and npm)
 	@echo "== interop: a js-libp2p client publishes a record and reads it back"
 	@$(BIN)/python -m pytest -rs tests/integration/test_interop.py $(ARGS)
+
+simulate: $(READY)  ## Run ten thousand small worlds under virtual time (ARGS="--seconds 600")
+	@echo "== simulations: real relays and nodes, virtual time, bad weather; a broken invariant fails"
+	@$(BIN)/python -m bazaar_simulations.world $(ARGS)
 
 clean:  ## Remove .venv and all caches
 	@echo "== clean: removing .venv, caches and build results"

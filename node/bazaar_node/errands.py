@@ -167,7 +167,9 @@ class Errands:
         if running is not None and not running.done():
             errand.close()
             return
-        self._running[key] = self._tasks.create_task(self._guard(key, errand))
+        self._running[key] = task = self._tasks.create_task(self._guard(key, errand))
+        # One that is cancelled before it has begun has never awaited its errand.
+        task.add_done_callback(lambda _: errand.close())
 
     def _stop(self, key: Hashable) -> None:
         running = self._running.pop(key, None)

@@ -33,6 +33,9 @@ class Taken:
     author: bytes
     worker: bytes = b""
     """Of an award: to whom."""
+    is_live: bool = True
+    """False when it was read back in a relay's order, which may not be the order in which its
+    author heard of things."""
 
 
 class Attempts:
@@ -74,7 +77,7 @@ class Attempts:
         task = taken.task
         if taken.epoch <= self._epochs.get(task, 0):
             self._break(_ONE_LIVE_EPOCH, taken, "awarded again")
-        is_held = self._states.get(task) in {"running", "delivered"}
+        is_held = taken.is_live and self._states.get(task) in {"running", "delivered"}
         if is_held and taken.author == self._agent:
             self._break(_ONE_LIVE_EPOCH, taken, "awarded while another attempt was under way")
         self._epochs[task] = taken.epoch

@@ -24,7 +24,7 @@ _MODES: Final = ("auction", "auction", "auction", "claim", "direct")
 def draw_request(chance: Chance, poster: NodeProcess, others: list[NodeProcess]) -> PostRequest:
     """Draw a task that ``poster`` wants one of ``others`` to do."""
     rng = chance.rng
-    mode = rng.choice(_MODES)
+    mode = rng.choice(_MODES) if others else "auction"
     is_large = chance.happens(_LARGE)
     data = rng.randbytes(limits.MAILED_BYTES_MAX + 1 if is_large else _SMALL_BYTES)
     worker = to_did(rng.choice(others).keys.agent) if mode == "direct" else None

@@ -16,8 +16,9 @@ from bazaar_node.desk import Desk
 from bazaar_node.recovering import recover
 from bazaar_node.service import PostRequest
 from bazaar_node.settings import NodeSettings, OfferSettings
+from bazaar_node.storage.store import BACKUP_MARK
 from bazaar_node.work.workshop import Handler, Task
-from bazaar_protocol.errors import OldBackup, RemoteError
+from bazaar_protocol.errors import NotFound, OldBackup, RemoteError
 from bazaar_protocol.identity import Keypair, to_did
 from bazaar_simulations.world.processes import Ground, Process
 
@@ -38,6 +39,8 @@ class NodeProcess(Process):
         super().__init__(ground, name)
         self.desk: Desk | None = None
         """What answers for it, while it runs."""
+        self.is_recovering = False
+        """Whether it gets back what an old copy has lost."""
         self.posted: dict[bytes, float] = {}
         """The tasks that it said it has posted, with when it said so."""
         self._posting: set[asyncio.Task[None]] = set()
@@ -75,8 +78,10 @@ class NodeProcess(Process):
                     await stopping.wait()
             except OldBackup:
                 self.desk = None
+                self.is_recovering = True
                 await self._recover(surroundings)
             finally:
+                self.is_recovering = False
                 self.desk = None
 
     def crash(self, *, silently: bool) -> None:
@@ -93,10 +98,17 @@ class NodeProcess(Process):
             self._posting.add(task)
             task.add_done_callback(self._posting.discard)
 
-    def restore(self, copy: bytes, *, copied_s: float) -> None:
-        """Put an old copy in the place of its store; it must not run."""
-        self.note(f"gets back its store of {copied_s:.6f}")
+    def restore(self, copy: bytes, *, copied_s: float, is_marked: bool) -> None:
+        """Put an old copy in the place of its store; it must not run.
+
+        One that ``bazaar backup`` has made is marked as such. Of another, only the relays can tell
+        that it is old.
+        """
+        self.note(f"gets back its store of {copied_s:.6f}" + (" by a backup" * is_marked))
         self.disk.restore(self.database, copy)
+        db = self.disk.look(self.database)
+        if is_marked and db is not None:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (BACKUP_MARK, b"0"))
         self.posted = {task: at_s for task, at_s in self.posted.items() if at_s <= copied_s}
 
     async def _post(self, desk: Desk, request: PostRequest) -> None:
@@ -120,7 +132,7 @@ class NodeProcess(Process):
             self.note("has an old copy, and asks what it lost")
             try:
                 done = await recover(self.settings, self._open_transport, surroundings)
-            except RemoteError as error:
+            except (NotFound, RemoteError) as error:
                 self.note(f"cannot recover: {type(error).__name__}")
                 await asyncio.sleep(_RECOVERY_RETRY_S)
             else:

@@ -105,10 +105,11 @@ class Process(ABC):
         self.note("stops")
         task, self._task = self._task, None
         self._stopping.set()
+        self._remains.append(task)
         await asyncio.wait((task,))
 
     async def bury(self) -> None:
-        """Wait for what is left of those that were killed."""
+        """Wait until what was killed or told to stop has ended."""
         if self._remains:
             await asyncio.wait(self._remains)
         self._remains.clear()

@@ -14,6 +14,7 @@ from bazaar_simulations.world.weather import Weather
 _STOPS_IN_GOOD_ORDER: Final = 0.2
 _DOWN_S_MIN: Final = 0.5
 _BACKUPS_KEPT: Final = 3
+_MARKED: Final = 0.5
 
 
 class Storms:
@@ -76,6 +77,7 @@ class Storms:
             self._let_through(ways)
         for process in (*self._relays, *self._nodes):
             if not process.is_up:
+                await process.bury()
                 process.start()
 
     def on_commit(self, process: Process) -> None:
@@ -174,5 +176,7 @@ class Storms:
         node = chance.rng.choice(nodes)
         copied_s, copy = chance.rng.choice(self._copies[node.name])
         self._crash(node, chance)
-        node.restore(copy, copied_s=copied_s)
+        # With several relays, the one that knows what is lost may be away; only a backup is safe.
+        is_marked = len(self._relays) > 1 or chance.happens(_MARKED)
+        node.restore(copy, copied_s=copied_s, is_marked=is_marked)
         self._on_restore(node)

@@ -84,7 +84,8 @@ class NodeWatch:
             if self._is_new:
                 self.node.note(f"{'takes' if is_folded else 'notes'} {what} {short(task)} {epoch}")
             if is_folded:
-                self._attempts.take(Taken(task, what, epoch, agent, worker))
+                is_live = self._is_new and not self.node.is_recovering
+                self._attempts.take(Taken(task, what, epoch, agent, worker, is_live))
 
 
 def check_terminal(nodes: list[NodeProcess]) -> None:

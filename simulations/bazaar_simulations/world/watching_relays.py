@@ -14,6 +14,7 @@ from bazaar_simulations.world.watching_nodes import NodeWatch
 
 _NOT_LOST = "what was acknowledged is never lost"
 _PUBLISH, _PUBLISHED, _EVENT = b"\xa7publish", b"\xa9published", b"\xa5event"
+_TAG_AT = slice(1, 11)
 _TAKEN = ("accepted", "duplicate")
 
 
@@ -90,7 +91,7 @@ class Wire:
 
         """
         for body in bodies:
-            tag = body[1:10]
+            tag = body[_TAG_AT]
             if tag.startswith(_PUBLISH):
                 self._see_publish(link, frames.decode_to_relay(body))
             elif tag.startswith((_PUBLISHED, _EVENT)):

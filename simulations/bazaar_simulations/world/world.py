@@ -39,6 +39,7 @@ _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 (a folder of its own is made in
 _GARBAGE_MIN: Final = 200_000
 _BEGIN_S: Final = 0.1
 _LOOK_EVERY_S: Final = 5.0
+_QUIET_LOOKS: Final = 3
 _END_S_MAX: Final = 7_200.0
 """How long the tasks may take to come to an end once the weather is fine."""
 _PRICE_FIRST: Final = 10
@@ -170,7 +171,8 @@ class World:
             node = make_node(self._ground, name, addresses, price=_PRICE_FIRST + number)
             self.nodes.append(node)
             self._watches[name] = watching = NodeWatch(node, self._known)
-            self._wire.nodes[node.keys.agent] = watching
+            if node.is_honest:
+                self._wire.nodes[node.keys.agent] = watching
             node.start()
         self._honest |= {one.keys.agent: one.name for one in self._all if one.is_honest}
 
@@ -188,9 +190,10 @@ class World:
     async def _come_to_an_end(self) -> None:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + _END_S_MAX
-        while loop.time() < until_s and self._are_under_way():  # noqa: ASYNC110 (nothing tells)
+        quiet = 0
+        while loop.time() < until_s and quiet < _QUIET_LOOKS:
             await asyncio.sleep(_LOOK_EVERY_S)
-        await asyncio.sleep(_LOOK_EVERY_S)
+            quiet = 0 if self._are_under_way() else quiet + 1
         check_terminal(self.nodes)
         for relay in self.relays:
             watch = self._watches[relay.name]
@@ -198,6 +201,8 @@ class World:
             watch.check_kept()
 
     def _are_under_way(self) -> bool:
+        if not all(node.desk and node.desk.parts.office.is_ready.is_set() for node in self.nodes):
+            return True
         return any(
             role == "poster" and not is_over
             for node in self.nodes
@@ -230,7 +235,8 @@ class World:
 
     def _on_commit(self, process: Process) -> None:
         try:
-            self._watches[process.name].look()
+            if process.is_honest:
+                self._watches[process.name].look()
         except BrokenInvariant as error:
             self._break(error)
         if self._storms is not None:
