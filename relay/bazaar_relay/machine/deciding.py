@@ -11,7 +11,7 @@ from bazaar_protocol.errors import (
     RemoteError,
     StaleEpoch,
 )
-from bazaar_protocol.evidence_kinds import Omission, Proof, Succession
+from bazaar_protocol.evidence_kinds import Omission, Proof, Stamp, Succession
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post
 from bazaar_protocol.log import Head, check_succession, detect_fork
@@ -38,8 +38,10 @@ class Decider:
         self._sequencer = sequencer
         self._witness = witness
 
-    def decide(self, record: Record, answered: Answered, now_ms: int) -> str:
-        """Return the status of ``record``; if it is kept, it is in the group now.
+    def decide(self, record: Record, answered: Answered, peer: AgentId, now_ms: int) -> str:
+        """Return the status of ``record``, which ``peer`` hands in.
+
+        If it is kept, it is in the group now.
 
         Raises:
             Missing: The store has to be asked first; nothing has changed.
@@ -58,21 +60,56 @@ class Decider:
         refusal = self._state.standing(record.author).refusal(record)
         if refusal:
             return refusal
-        return (
-            self._decide_entry(record, answered, now_ms)
-            if record.seq
-            else (self._decide_loose(record, answered, now_ms))
-        )
+        is_free = self._state.gate.is_freely_taken(record)
+        if is_free or not self._state.is_stranger(record.author, now_ms):
+            return self._decide_known(record, answered, now_ms)
+        return self._decide_strangers(record, answered, peer, now_ms)
 
-    def missing(self, record: Record, answered: Answered) -> Missing | None:
+    def _decide_strangers(
+        self, record: Record, answered: Answered, peer: AgentId, now_ms: int
+    ) -> str:
+        """Decide on a record by nobody we know: a stamp, or one of the few that are free."""
+        gate = self._state.gate
+        if gate.is_for_us(record) or record.author == peer:  # which has paid for it already
+            return self._decide_known(record, answered, now_ms)
+        if gate.count_free(record.author, now_ms):
+            status = self._decide_known(record, answered, now_ms)
+            gate.spend_free(record.author, int(status == ACCEPTED), now_ms)
+        else:
+            status = gate.refusal(now_ms)
+        gate.difficulty.count(strangers=1, now_ms=now_ms)
+        return status
+
+    def _decide_known(self, record: Record, answered: Answered, now_ms: int) -> str:
+        if self._state.admission.policy.grows:
+            self._state.head(record.author)  # asks the store, if need be
+        author = self._state.caller(record.author)
+        refusal = self._state.admission.keeping_refusal(author, now_ms)
+        if refusal:
+            return refusal
+        if record.seq:
+            status = self._decide_entry(record, answered, now_ms)
+        else:
+            status = self._decide_loose(record, answered, now_ms)
+        if status == ACCEPTED:
+            self._state.admission.keep(author, len(record.raw), now_ms)
+        return status
+
+    def missing(self, record: Record, answered: Answered, now_ms: int) -> Missing | None:
         """Return what the store surely has to be asked before ``record`` is decided."""
         state = self._state
         if record.id in state.recent:
             return None
-        head = state.heads.get(record.author) if record.seq else None
-        author = record.author if record.seq and head is None else None
+        is_head_wanted = record.seq > 0 or state.admission.policy.grows
+        head = state.heads.get(record.author) if is_head_wanted else None
+        author = record.author if is_head_wanted and head is None else None
+        stamps: AgentId | None = None
+        try:
+            state.is_stranger(record.author, now_ms)
+        except Missing as missing:
+            author, stamps = author or missing.author, missing.stamps
         entry: tuple[AgentId, int] | None = None
-        if head is not None and record.seq <= head.seq and record.id != head.id:
+        if head is not None and 0 < record.seq <= head.seq and record.id != head.id:
             place = (record.author, record.seq)
             is_here = place in state.unkept_entries or place in answered.entries
             entry = None if is_here else place
@@ -81,9 +118,9 @@ class Decider:
         if is_known or (isinstance(record.body, Post) and state.recent.is_surely_new(record)):
             task = None
         standing = None if state.standings.get(record.author) is not None else record.author
-        if author is None and task is None and entry is None and standing is None:
+        if (author, task, entry, standing, stamps) == (None,) * 5:
             return None
-        return Missing(author=author, task=task, entry=entry, standing=standing)
+        return Missing(author=author, task=task, entry=entry, standing=standing, stamps=stamps)
 
     def _decide_entry(self, record: Record, answered: Answered, now_ms: int) -> str:
         head = self._state.head(record.author)
@@ -137,6 +174,8 @@ class Decider:
                 return self._decide_post(record, post, answered, now_ms)
             case Proof() | Omission() | Succession():
                 return self._decide_evidence(record, answered, now_ms)
+            case Stamp() if self._state.gate.is_for_us(record):
+                return self._decide_stamp(record, now_ms)
             case _:
                 pass  # about a task, or for whoever asks for its kind
         task_id = task_of(record)
@@ -149,6 +188,13 @@ class Decider:
         if isinstance(record.body, Bid | Decline) and not self._state.may_say(record, task_id):
             return "blocked: its author has said enough about this task"
         return self._apply(record, task, now_ms)
+
+    def _decide_stamp(self, record: Record, now_ms: int) -> str:
+        refusal = self._state.gate.stamp_refusal(record, now_ms)
+        if not refusal:
+            self._keep(record, (), now_ms)
+            self._state.let_in(record)
+        return refusal or ACCEPTED
 
     def _decide_evidence(self, record: Record, answered: Answered, now_ms: int) -> str:
         """Keep the first proof against an agent, or the first succession of it, and no other."""
@@ -196,7 +242,8 @@ class Decider:
             return refusal_of(error)
         if not state.recent.is_surely_new(record) and state.task(record.id, answered) is not None:
             return DUPLICATE  # of long ago: it must not begin again
-        if state.router.count(record.author) >= limits.POSTS_OPEN_PER_AGENT_MAX:
+        posts_max = state.admission.open_posts(state.caller(record.author))
+        if state.router.count(record.author) >= posts_max:
             # A node tries again what is rate-limited, and says nothing else until then: it could
             # not even close what it has open.
             return "blocked: its author has as many open posts as one may have"

@@ -14,6 +14,7 @@ from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
+from bazaar_relay.machine.admission import Policy
 from bazaar_relay.storage.store import Batch, Kept, Stored
 
 ConnectionId = NewType("ConnectionId", int)
@@ -54,6 +55,15 @@ class Connected:
 
     connection: ConnectionId
     peer: AgentId
+    address: str = ""
+    """Where it comes from, for what is counted by address."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """The operator has decided otherwise."""
+
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,7 @@ class ReadDone:
     """Who handed in what waits for whom."""
     against: Mapping[AgentId, Sequence[Record]] = field(default_factory=dict)
     """What convicts each agent, or ends its identity, oldest first."""
+    stamps: Mapping[AgentId, Sequence[Record]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +133,7 @@ class Tick:
 
 Event: TypeAlias = (
     Started | Connected | Received | Verified | ReadDone | ReadFailed | Committed | CommitFailed
-    | Disconnected | Tick
+    | Disconnected | Tick | PolicyChanged
 )  # fmt: skip
 
 
@@ -146,9 +157,12 @@ class Read:
     """Whose waiting letters to tell the senders of."""
     against: tuple[AgentId, ...] = ()
     """Whose standing is to be known."""
+    stamps: tuple[AgentId, ...] = ()
+    """Whose stamps are to be known."""
 
     def __bool__(self) -> bool:
-        return bool(self.heads or self.tasks or self.entries or self.letters or self.against)
+        of_authors = self.heads or self.against or self.stamps
+        return bool(of_authors or self.tasks or self.entries or self.letters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ machine is the same, and so are its effects for the same events: nothing depends
 
 from typing import Final, assert_never
 
-from bazaar_protocol import frames, limits
+from bazaar_protocol import frames
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Advert
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, step
-from bazaar_relay.machine.admission import Cost, Policy, cost_of
+from bazaar_relay.machine.admission import Cost, Policy, cost_of, network_of
 from bazaar_relay.machine.events import (
     CommitFailed,
     Committed,
@@ -23,6 +23,7 @@ from bazaar_relay.machine.events import (
     Effect,
     Event,
     Greet,
+    PolicyChanged,
     ReadDone,
     ReadFailed,
     Received,
@@ -44,6 +45,9 @@ from bazaar_relay.storage.store import Kept, Stored
 
 _ADVERTS_PER_RECORD: Final = 16
 """Ranking so many adverts costs about as much as taking in one record."""
+
+
+_NOT_SERVED: Final = "this relay does not serve you"
 
 
 class RelayMachine:
@@ -69,6 +73,7 @@ class RelayMachine:
         self._receipts = Receipts(self._state)
         self._subscriptions = Subscriptions()
         self._peers: dict[ConnectionId, AgentId] = {}
+        self._networks: dict[ConnectionId, str] = {}
         self._greeted: dict[ConnectionId, None] = {}
         self._connections: dict[AgentId, dict[ConnectionId, None]] = {}
 
@@ -92,6 +97,14 @@ class RelayMachine:
         """Tell whether ``connection`` has said hello, so that its requests are answered."""
         return connection in self._greeted
 
+    def is_strange(self, peer: AgentId, now_ms: int) -> bool:
+        """Tell whether others go first: nothing is known of this peer, as far as is in memory."""
+        return self._state.is_strange(peer, now_ms)
+
+    def work_bits(self, now_ms: int) -> int:
+        """Return how much work a stranger is asked for; 0 for none."""
+        return self._state.gate.difficulty.target(now_ms)
+
     def wake_ms(self) -> int | None:
         """Return when the next ``Tick`` is wanted, if any is."""
         return self._state.timers.wake_ms()
@@ -107,12 +120,14 @@ class RelayMachine:
                 self._committed(kept, now_ms)
             case Tick():
                 self._tick(now_ms)
-            case Connected(connection=connection, peer=peer):
-                self._connect(connection, peer)
+            case Connected():
+                self._connect(event)
             case Disconnected(connection=connection):
                 self._disconnect(connection)
             case Started():
                 self._start(event, now_ms)
+            case PolicyChanged(policy=policy):
+                self._change_policy(policy)
             case _:
                 assert_never(event)
         self._pipeline.pump(now_ms)
@@ -155,19 +170,29 @@ class RelayMachine:
         self._state.put_task(step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
         self._state.router.resume(task, now_ms)
 
-    def _connect(self, connection: ConnectionId, peer: AgentId) -> None:
+    def _connect(self, connected: Connected) -> None:
+        connection, peer = connected.connection, connected.peer
+        policy = self._state.admission.policy
         self._peers[connection] = peer
+        self._networks[connection] = network_of(connected.address)
         links = self._connections.setdefault(peer, {})
         links[connection] = None
-        if len(links) > limits.LINKS_PER_AGENT_MAX:
+        if len(links) > policy.links:
             # The oldest of those not told to go yet: it may be one whose other end is long gone.
-            oldest = list(links)[-limits.LINKS_PER_AGENT_MAX - 1]
+            oldest = list(links)[-policy.links - 1]
             self._do(Drop(oldest, "rate-limited", "you have opened newer links"))
-        if peer in self._state.admission.policy.blocked:
-            self._do(Drop(connection, "blocked", "this relay does not serve you"))
+        if not policy.serves(peer):
+            self._do(Drop(connection, "blocked", _NOT_SERVED))
+
+    def _change_policy(self, policy: Policy) -> None:
+        self._state.set_policy(policy)
+        for connection, peer in self._peers.items():
+            if not policy.serves(peer):
+                self._do(Drop(connection, "blocked", _NOT_SERVED))
 
     def _disconnect(self, connection: ConnectionId) -> None:
         peer = self._peers.pop(connection)
+        del self._networks[connection]
         self._greeted.pop(connection, None)
         self._subscriptions.remove(connection)
         del self._connections[peer][connection]
@@ -207,7 +232,7 @@ class RelayMachine:
             case frames.Subscribe():
                 self._subscribe(connection, peer, frame, now_ms)
             case frames.Query():
-                self._search(connection, peer, frame, now_ms)
+                self._search(connection, frame, now_ms)
             case (
                 frames.GetLog()
                 | frames.GetHead()
@@ -229,25 +254,36 @@ class RelayMachine:
     def _subscribe(
         self, connection: ConnectionId, peer: AgentId, frame: frames.Subscribe, now_ms: int
     ) -> None:
-        reason = self._state.admission.take(peer, cost_of(frame), now_ms)
+        reason = self._take(connection, cost_of(frame), now_ms)
         if reason:
             self._do(Drop(connection, "rate-limited", reason))
+            return
+        subscriptions_max = self._state.admission.policy.subscriptions
+        others = [one for one in self._connections[peer] if one != connection]
+        if sum(map(self._subscriptions.has, others)) >= subscriptions_max:
+            reason = f"at most {subscriptions_max} subscriptions at a time"
+            self._do(Drop(connection, "blocked", reason))
             return
         self._subscriptions.set(connection, frame.filters)
         self._state.adverts.listens(peer)
         self._do(Replay(connection, peer, frame.request, frame.filters, frame.since))
 
-    def _search(
-        self, connection: ConnectionId, peer: AgentId, query: frames.Query, now_ms: int
-    ) -> None:
+    def _search(self, connection: ConnectionId, query: frames.Query, now_ms: int) -> None:
         adverts = self._state.adverts
         cost = Cost(1 + adverts.count(query) // _ADVERTS_PER_RECORD)
-        reason = self._state.admission.take(peer, cost, now_ms)
+        reason = self._take(connection, cost, now_ms)
         if reason:
             self._do(Reply(connection, frames.Error(query.request, "rate-limited", reason)))
             return
         records, after = adverts.search(query)
         self._do(Reply(connection, frames.Adverts(query.request, tuple(records), after)))
+
+    def _take(
+        self, connection: ConnectionId, cost: Cost, now_ms: int, *, is_strange: bool = False
+    ) -> str:
+        peer, address = self._peers[connection], self._networks[connection]
+        caller = self._state.caller(peer, address, is_strange=is_strange)
+        return self._state.admission.take(caller, cost, now_ms)
 
     def _write(
         self,
@@ -256,7 +292,8 @@ class RelayMachine:
         frame: frames.Publish | frames.Claim | frames.Mail | frames.Collect,
         now_ms: int,
     ) -> None:
-        reason = self._state.admission.take(peer, cost_of(frame), now_ms)
+        is_strange = self._state.is_strange(peer, now_ms)
+        reason = self._take(connection, cost_of(frame), now_ms, is_strange=is_strange)
         if reason:
             if isinstance(frame, frames.Publish):
                 statuses = (f"rate-limited: {reason}",) * len(frame.records)
@@ -267,7 +304,7 @@ class RelayMachine:
             return
         match frame:
             case frames.Publish():
-                self._pipeline.publish(connection, frame)
+                self._pipeline.publish(connection, peer, frame, now_ms)
             case frames.Claim():
                 self._pipeline.claim(connection, peer, frame)
             case frames.Mail():

@@ -67,7 +67,9 @@ class Pipeline:
         """Sign the first entry of the relay's log."""
         self._sequencer.begin_log(recovery, now_ms)
 
-    def publish(self, connection: ConnectionId, publish: frames.Publish) -> None:
+    def publish(
+        self, connection: ConnectionId, peer: AgentId, publish: frames.Publish, now_ms: int
+    ) -> None:
         """Take records, of which those that are durable already need no look."""
         statuses = [self._known_status(raw) for raw in publish.records]
         unclear = tuple(place for place, status in enumerate(statuses) if not status)
@@ -75,10 +77,11 @@ class Pipeline:
             answer = frames.Published(publish.request, tuple(statuses))
             self.effects.append(Reply(connection, answer))
             return
-        work = Publishing(self._next_id(), connection, publish.request, statuses, unclear)
-        self._add(work)
         raws = tuple(publish.records[place] for place in unclear)
-        self.effects.append(Verify(work.id, raws))
+        number, request = self._next_id(), publish.request
+        work = Publishing(number, connection, request, statuses, unclear, peer, raws)
+        self._add(work)
+        self._begin(work, now_ms)
 
     def claim(self, connection: ConnectionId, worker: AgentId, claim: frames.Claim) -> None:
         """Take a claim."""
@@ -117,6 +120,35 @@ class Pipeline:
             case CommitFailed(reason=reason):
                 self._commit_failed(reason)
 
+    def _begin(self, work: Publishing, now_ms: int) -> None:
+        """Have records verified, or as many of them as a stranger may hand in."""
+        gate = self._state.gate
+        if not gate.is_open:
+            try:
+                is_stranger = self._state.is_stranger(work.peer, now_ms)
+            except Missing as missing:
+                self._read(work, missing.read(work.id))
+                return
+            if is_stranger:
+                work.look_only_at(self._free_places(work, now_ms), gate.refusal(now_ms))
+            else:
+                gate.difficulty.count(others=len(work.raws), now_ms=now_ms)
+        if work.raws:
+            self.effects.append(Verify(work.id, work.raws))
+            work.raws = ()
+        else:
+            work.is_ready = True
+
+    def _free_places(self, work: Publishing, now_ms: int) -> tuple[int, ...]:
+        """Return which records of a stranger are looked at: a few, or else a good stamp."""
+        gate = self._state.gate
+        gate.difficulty.count(strangers=len(work.raws), now_ms=now_ms)
+        if gate.is_worth_a_look(work.raws[0], work.peer, now_ms):
+            return (0,)
+        free = min(len(work.raws), gate.count_free(work.peer, now_ms))
+        gate.spend_free(work.peer, free, now_ms)
+        return tuple(range(free))
+
     def _verified(self, event: Verified) -> None:
         work = self._by_id[event.work]
         assert isinstance(work, Publishing)
@@ -129,7 +161,10 @@ class Pipeline:
         assert work.reading is not None
         self._state.learn(work.reading, event, work.answered, now_ms)
         work.reading = None
-        work.is_ready = True
+        if isinstance(work, Publishing) and work.raws:
+            self._begin(work, now_ms)
+        else:
+            work.is_ready = True
 
     def _read_failed(self, event: ReadFailed, now_ms: int) -> None:
         work = self._by_id[event.work]
@@ -204,7 +239,7 @@ class Pipeline:
                     self._sequencer.look_at(task, now_ms)
 
     def _decide(self, work: Publishing, now_ms: int) -> None:
-        if work.position == 0 and (read := self._missing(work)):
+        if work.position == 0 and (read := self._missing(work, now_ms)):
             self._read(work, read)
             return
         state = self._state
@@ -213,23 +248,24 @@ class Pipeline:
             if isinstance(outcome, RemoteError):
                 status = refusal_of(outcome)
             else:
-                status = self._decider.decide(outcome, work.answered, now_ms)
+                status = self._decider.decide(outcome, work.answered, work.peer, now_ms)
                 kept_in = state.group.number if status.startswith("fork:") else 0
                 work.group = max(work.group, state.recent.group(outcome.id) or kept_in)
             work.statuses[work.open[work.position]] = status
             work.position += 1
         self._answer_after(work.group, work.answer())
 
-    def _missing(self, work: Publishing) -> Read | None:
+    def _missing(self, work: Publishing, now_ms: int) -> Read | None:
         """Return one read for all that the records of ``work`` surely need."""
         heads: dict[AgentId, None] = {}
         tasks: dict[RecordId, None] = {}
         entries: dict[tuple[AgentId, int], None] = {}
         against: dict[AgentId, None] = {}
+        stamps: dict[AgentId, None] = {}
         for outcome in work.outcomes:
             if isinstance(outcome, RemoteError):
                 continue
-            missing = self._decider.missing(outcome, work.answered)
+            missing = self._decider.missing(outcome, work.answered, now_ms)
             if missing is None:
                 continue
             if missing.author is not None:
@@ -240,13 +276,24 @@ class Pipeline:
                 entries[missing.entry] = None
             if missing.standing is not None:
                 against[missing.standing] = None
-        return Read(work.id, tuple(heads), tuple(tasks), tuple(entries), against=tuple(against))
+            if missing.stamps is not None:
+                stamps[missing.stamps] = None
+        return Read(
+            work.id,
+            tuple(heads),
+            tuple(tasks),
+            tuple(entries),
+            against=tuple(against),
+            stamps=tuple(stamps),
+        )
 
     def _grant(self, work: Claiming, now_ms: int) -> None:
         shunned = self._state.standing(work.worker).reason_to_shun
         if shunned:
             code, _, reason = shunned.partition(": ")
             self.effects.append(Reply(work.connection, frames.Error(work.request, code, reason)))
+            return
+        if self._turns_away(work, work.worker, now_ms):
             return
         try:
             award = self._sequencer.claim(work.task, work.worker, work.answered, now_ms)
@@ -259,6 +306,8 @@ class Pipeline:
         )
 
     def _mail(self, work: Mailing, now_ms: int) -> None:
+        if self._turns_away(work, work.sender, now_ms):
+            return
         mailboxes = self._state.mailboxes
         reason = ""
         if mailboxes.is_known(work.to):
@@ -276,6 +325,15 @@ class Pipeline:
         expires_ms = now_ms + limits.LETTER_LIFETIME_MS
         self._state.add_letter(NewLetter(work.to, work.sealed, expires_ms, work.sender))
         self._answer_request(work, frames.Mailed(work.request), self._state.group.number)
+
+    def _turns_away(self, work: Claiming | Mailing, agent: AgentId, now_ms: int) -> bool:
+        """Ask a stranger for work instead of doing its; nothing of this is free."""
+        if not self._state.is_stranger(agent, now_ms):
+            return False
+        self._state.gate.difficulty.count(strangers=1, now_ms=now_ms)
+        code, _, reason = self._state.gate.refusal(now_ms).partition(": ")
+        self.effects.append(Reply(work.connection, frames.Error(work.request, code, reason)))
+        return True
 
     def _answer_request(self, work: Claiming | Mailing, kept: FromRelay, group: int) -> None:
         self._answer_after(group, answer_or_error(work.connection, work.request, kept))

@@ -13,10 +13,11 @@ from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import TERMINAL, Task, wake_ms
-from bazaar_relay.machine.admission import Admission, Policy
+from bazaar_relay.machine.admission import Admission, Caller, Policy
 from bazaar_relay.machine.adverts import Adverts
 from bazaar_relay.machine.bounded import Bounded
 from bazaar_relay.machine.events import Read, ReadDone, WorkId
+from bazaar_relay.machine.gate import Gate
 from bazaar_relay.machine.group import Group
 from bazaar_relay.machine.mailboxes import Mailboxes
 from bazaar_relay.machine.promises import Promises
@@ -41,12 +42,14 @@ class Missing(Exception):
         task: RecordId | None = None,
         entry: tuple[AgentId, int] | None = None,
         standing: AgentId | None = None,
+        stamps: AgentId | None = None,
     ) -> None:
         super().__init__()
         self.author = author
         self.task = task
         self.entry = entry
         self.standing = standing
+        self.stamps = stamps
 
     def read(self, work: WorkId) -> Read:
         """Return the effect that gets it."""
@@ -56,6 +59,7 @@ class Missing(Exception):
             tasks=() if self.task is None else (self.task,),
             entries=() if self.entry is None else (self.entry,),
             against=() if self.standing is None else (self.standing,),
+            stamps=() if self.stamps is None else (self.stamps,),
         )
 
 
@@ -74,6 +78,7 @@ class RelayState:
         self.keys = keys
         self.entropy = entropy
         self.admission = Admission(policy)
+        self.gate = Gate(policy, keys.agent)
         self.timers = Timers()
         self.adverts = Adverts()
         self.router = Router(self.adverts, self.timers)
@@ -145,6 +150,36 @@ class RelayState:
             raise Missing(standing=agent)
         return standing
 
+    def is_stranger(self, agent: AgentId, now_ms: int) -> bool:
+        """Tell whether an agent is one of whom this relay knows nothing yet.
+
+        Raises:
+            Missing: The store has to be asked.
+
+        """
+        head = self.heads.get(agent)
+        known = self.gate.knows(agent, head, now_ms)
+        if known is None:
+            has_stamps = self.gate.has_learnt_stamps(agent)
+            raise Missing(
+                author=agent if head is None else None, stamps=None if has_stamps else agent
+            )
+        return not known
+
+    def is_strange(self, agent: AgentId, now_ms: int) -> bool:
+        """Tell whether an agent is a stranger as far as is in memory."""
+        return not self.gate.knows(agent, self.heads.get(agent), now_ms)
+
+    def caller(self, agent: AgentId, address: str = "", *, is_strange: bool = False) -> Caller:
+        """Return an agent with how much is known here of its log, as far as that is in memory."""
+        head = self.heads.get(agent)
+        return Caller(agent, address, 0 if head is None else head.seq, is_strange)
+
+    def set_policy(self, policy: Policy) -> None:
+        """Go on as the operator has decided."""
+        self.admission.policy = policy
+        self.gate.set_policy(policy)
+
     def learn(self, read: Read, done: ReadDone, answered: Answered, now_ms: int) -> None:
         """Take in what the store has answered, where nothing newer is known."""
         self._learn_of_authors(read, done)
@@ -171,6 +206,8 @@ class RelayState:
         for agent in read.against:
             if self.standings.get(agent) is None:
                 self.standings.put(agent, standing_of(done.against.get(agent, ())))
+        for agent in read.stamps:
+            self.gate.learn(agent, done.stamps.get(agent, ()))
 
     def put_task(self, task: Task, now_ms: int) -> None:
         """Assume the new state of a task and wake whom that concerns."""
@@ -232,6 +269,11 @@ class RelayState:
         self.group.undo.append(lambda: self.adverts.put_back(agent, advert, version))
         # What the store knows, and not what was known here: that may be assumed as well.
         self.group.undo.append(lambda: self._forget_standing(agent))
+
+    def let_in(self, stamp: Record) -> None:
+        """Assume that a stamp is kept with which its author is no stranger any more."""
+        self.gate.let_in(stamp)
+        self.group.undo.append(lambda: self.gate.forget(stamp.author))
 
     def add_letter(self, letter: NewLetter) -> None:
         """Keep a letter for its addressee."""

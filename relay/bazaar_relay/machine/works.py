@@ -26,6 +26,10 @@ class Publishing:
     statuses: list[str]
     open: tuple[int, ...]
     """Which of the statuses are still to be found."""
+    peer: AgentId
+    """Who hands them in."""
+    raws: tuple[bytes, ...] = ()
+    """Those records, until they are verified."""
     is_ready: bool = False
     answered: Answered = field(default_factory=Answered)
     reading: Read | None = None
@@ -51,6 +55,14 @@ class Publishing:
         for place in self.open[self.position :]:
             self.statuses[place] = f"storage: {reason[:_REASON_CHARS_MAX]}"
         self.position = len(self.open)
+
+    def look_only_at(self, places: tuple[int, ...], refusal: str) -> None:
+        """Refuse all that is open but these ``places`` of it."""
+        for place, status in enumerate(self.open):
+            if place not in places:
+                self.statuses[status] = refusal
+        self.raws = tuple(self.raws[place] for place in places)
+        self.open = tuple(self.open[place] for place in places)
 
     def begin_again(self) -> None:
         """Decide all of it once more: what the first decisions stood on is gone."""

@@ -32,9 +32,10 @@ async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
                 entries[author, record.seq] = record
         letters = {agent: await store.senders(agent) for agent in wanted.letters}
         against = await _against(store, wanted.against) if wanted.against else {}
+        stamps = {agent: await _stamps(store, agent) for agent in wanted.stamps}
     except StorageError as error:
         return ReadFailed(wanted.work, str(error))
-    return ReadDone(wanted.work, heads, tasks, entries, letters, against)
+    return ReadDone(wanted.work, heads, tasks, entries, letters, against, stamps)
 
 
 async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
@@ -80,6 +81,13 @@ async def answer(
                 return await _stated(store, frame, keys, clock)
     except StorageError as error:
         return storage_error(frame.request, str(error))
+
+
+async def _stamps(store: Store, agent: AgentId) -> list[Record]:
+    """Return what an agent has shown of work; who publishes hundreds has the oldest counted."""
+    wanted = Filter(kinds=("stamp",), authors=(agent,))
+    found, _ = await store.scan([wanted], after=0, limit=_PAGE)
+    return [read_record(stored.raw) for stored in found]
 
 
 async def _head(store: Store, wanted: frames.GetHead) -> frames.Segment:
