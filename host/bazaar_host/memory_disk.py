@@ -1,7 +1,8 @@
 """A disk in memory: databases that outlive the process which opens them, without any thread.
 
-For simulations. A ``Database`` opened here keeps its contract, with two differences: it costs
-no thread, so that every run is the same, and how long a commit takes is for the caller to say.
+For simulations. A ``Database`` opened here keeps its contract, with these differences: it costs
+no thread, so that every run is the same; how long a commit takes is for the caller to say; and a
+reader that writes is told that it may not only after it has.
 Pulling the plug is exact: a transaction is carried out as a whole, or not at all.
 """
 
@@ -57,8 +58,12 @@ class MemoryDisk:
         writer, reader = _Inline(self, path, db), _Reader(self, path, db)
         runners = self._open[path] = [writer, reader]
         try:
-            with translated(path):
-                migrate(db, path=path, migrations=migrations)
+            try:
+                with translated(path):
+                    migrate(db, path=path, migrations=migrations)
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
             yield Database(path, writer, reader)
             await writer.drain()
         finally:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bazaar_host.database import Database
+from bazaar_host.database import Database, OpenDatabase
+from bazaar_host.memory_disk import MemoryDisk
 from bazaar_protocol.errors import StorageError, StorageFull
 
 MIGRATIONS = ("CREATE TABLE note (text TEXT NOT NULL UNIQUE) STRICT",)
@@ -57,12 +58,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "home" / "store.db"
 
 
-async def test_a_commit_is_seen_by_readers_and_after_reopening(path: Path) -> None:
-    async with Database.open(path, MIGRATIONS) as database:
+@pytest.fixture(params=["file", "memory"])
+def open_database(request: pytest.FixtureRequest) -> OpenDatabase:
+    """A simulation's disk in memory keeps what is promised here as well."""
+    return Database.open if request.param == "file" else MemoryDisk().open
+
+
+async def test_a_commit_is_seen_by_readers_and_after_reopening(
+    path: Path, open_database: OpenDatabase
+) -> None:
+    async with open_database(path, MIGRATIONS) as database:
         await database.transaction(insert("one"))
         assert await database.read(notes) == ["one"]
         assert database.commits == 1
-    async with Database.open(path, MIGRATIONS) as database:
+    async with open_database(path, MIGRATIONS) as database:
         assert await database.read(notes) == ["one"]
 
 
@@ -86,12 +95,14 @@ async def test_commits_are_synced_unless_one_asks_for_less(path: Path) -> None:
         assert await database.transaction(synchronous) == 0
 
 
-async def test_a_failed_transaction_leaves_nothing_and_harms_no_other(path: Path) -> None:
+async def test_a_failed_transaction_leaves_nothing_and_harms_no_other(
+    path: Path, open_database: OpenDatabase
+) -> None:
     def write_twice(db: sqlite3.Connection) -> None:
         insert("two")(db)
         insert("one")(db)
 
-    async with Database.open(path, MIGRATIONS) as database:
+    async with open_database(path, MIGRATIONS) as database:
         first = asyncio.create_task(database.transaction(insert("one")))
         failing = asyncio.create_task(database.transaction(write_twice))
         third = asyncio.create_task(database.transaction(insert("three")))
@@ -103,26 +114,30 @@ async def test_a_failed_transaction_leaves_nothing_and_harms_no_other(path: Path
         assert database.commits == 2
 
 
-async def test_an_error_of_the_work_itself_comes_back_unchanged(path: Path) -> None:
+async def test_an_error_of_the_work_itself_comes_back_unchanged(
+    path: Path, open_database: OpenDatabase
+) -> None:
     def refuse(db: sqlite3.Connection) -> None:
         insert("half")(db)
         raise ValueError("no")
 
-    async with Database.open(path, MIGRATIONS) as database:
+    async with open_database(path, MIGRATIONS) as database:
         with pytest.raises(ValueError, match=r"^no$"):
             await database.transaction(refuse)
         assert await database.read(notes) == []
 
 
-async def test_transactions_run_in_the_order_of_the_calls(path: Path) -> None:
+async def test_transactions_run_in_the_order_of_the_calls(
+    path: Path, open_database: OpenDatabase
+) -> None:
     texts = [str(number) for number in range(50)]
-    async with Database.open(path, MIGRATIONS) as database:
+    async with open_database(path, MIGRATIONS) as database:
         await asyncio.gather(*(database.transaction(insert(text)) for text in texts))
         assert await database.read(notes) == texts
 
 
-async def test_cancelled_writers_harm_nobody(path: Path) -> None:
-    async with Database.open(path, MIGRATIONS) as database:
+async def test_cancelled_writers_harm_nobody(path: Path, open_database: OpenDatabase) -> None:
+    async with open_database(path, MIGRATIONS) as database:
         for round_number in range(30):
             writers = [
                 asyncio.create_task(database.transaction(insert(f"{round_number} {number}")))
@@ -158,14 +173,16 @@ async def test_a_cancelled_transaction_runs_to_its_end(path: Path) -> None:
         assert await database.read(notes) == ["first half", "second half", "next"]
 
 
-async def test_leaving_waits_for_what_was_submitted(path: Path) -> None:
-    async with Database.open(path, MIGRATIONS) as database:
+async def test_leaving_waits_for_what_was_submitted(
+    path: Path, open_database: OpenDatabase
+) -> None:
+    async with open_database(path, MIGRATIONS) as database:
         writer = asyncio.create_task(database.transaction(insert("late")))
         await asyncio.sleep(0)
     await writer
     with pytest.raises(StorageError, match="is closed"):
         await database.transaction(insert("too late"))
-    async with Database.open(path, MIGRATIONS) as database:
+    async with open_database(path, MIGRATIONS) as database:
         assert await database.read(notes) == ["late"]
 
 
@@ -211,26 +228,28 @@ async def test_a_second_process_is_refused_and_kill_9_frees_the_store(path: Path
         assert await database.read(notes) == ["acked"]
 
 
-async def test_migrations_run_once_each_and_whole(path: Path) -> None:
+async def test_migrations_run_once_each_and_whole(path: Path, open_database: OpenDatabase) -> None:
     second = "CREATE TABLE more (x) STRICT; INSERT INTO note VALUES ('moved'); -- the end"
-    async with Database.open(path, MIGRATIONS):
+    async with open_database(path, MIGRATIONS):
         pass
     broken = "INSERT INTO note VALUES ('half'); INSERT INTO nowhere VALUES (1)"
     with pytest.raises(StorageError, match="nowhere"):
-        async with Database.open(path, [*MIGRATIONS, broken]):
+        async with open_database(path, [*MIGRATIONS, broken]):
             pass
     for _ in range(2):
-        async with Database.open(
+        async with open_database(
             path, [*MIGRATIONS, second.replace("(x)", "(x INTEGER)")]
         ) as database:
             assert await database.read(notes) == ["moved"]
 
 
-async def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
-    async with Database.open(path, [*MIGRATIONS, "SELECT 1", "SELECT 1"]):
+async def test_a_file_of_a_newer_version_is_refused(
+    path: Path, open_database: OpenDatabase
+) -> None:
+    async with open_database(path, [*MIGRATIONS, "SELECT 1", "SELECT 1"]):
         pass
     with pytest.raises(StorageError, match=r"newer version.* 3.* 1"):
-        async with Database.open(path, MIGRATIONS):
+        async with open_database(path, MIGRATIONS):
             pass
 
 
