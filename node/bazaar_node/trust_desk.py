@@ -118,7 +118,7 @@ class TrustDesk:
     def graded(self, found: Iterable[Found]) -> list[Found]:
         """Return what was found with what we hold of each, whom to ask first before others."""
         graded = [self._grade(one) for one in found]
-        return sorted(graded, key=lambda one: (one.is_convicted, -one.lower, one.price, one.agent))
+        return sorted(graded, key=lambda one: (-one.lower, one.price, one.agent))
 
     async def find_agent(self, text: str) -> AgentId:
         """Return whom a text names: a did:key, or how one begins that is known here.

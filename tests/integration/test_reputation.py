@@ -94,6 +94,9 @@ async def test_good_work_shows_in_the_score_in_its_reasons_and_in_what_is_found(
         assert any("1 receipts of 1 contracts, derived again" in one.what for one in report.checks)
         rebuilt = await ada.reputations.rebuild()
         assert rebuilt.differences == () or rebuilt.came_meanwhile
+        await ada.archive.evidence.work(lambda db: db.execute("DELETE FROM tally"))
+        rebuilt = await ada.reputations.rebuild()
+        assert f"the sums of worker {worker}" in rebuilt.differences
 
 
 async def test_evidence_convinces_another_node_that_has_never_met_anybody(
@@ -126,9 +129,11 @@ async def test_a_forked_log_fails_an_audit_and_the_proof_is_checked_again(site: 
     bo, cy = party("bo"), party("cy")
     deal(cy, bo, "accepted")
     other = sign(bo, evidence_kinds.Intake(bytes(32), 9, 9), 2)
-    async with site.relay(), site.node("ada") as ada:
+    async with site.relay(), site.node("ada") as ada, site.node("dee") as dee:
         await site.publish([bo.log[0], *bo.log[1:], other])
         await convicted(ada.archive, bo.agent)
+        at_once = await dee.reputations.reputation(to_did(bo.agent))
+        assert at_once.entries, "who was never heard of is looked into"
         view = await ada.reputations.reputation(to_did(bo.agent))
         assert (view.is_convicted, view.lower, view.mean, view.weight) == (True, 0, 0, 0)
         assert view.conviction is not None

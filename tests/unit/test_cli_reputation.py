@@ -10,6 +10,7 @@ from tests.served import Served, served
 from tests.shell import NOT_FOUND, OK, REFUSED, TRY_AGAIN, USAGE, Shell
 
 from bazaar_node.service import OfferRequest
+from bazaar_protocol.errors import ConfigError
 
 
 @pytest.fixture
@@ -30,8 +31,7 @@ def api(home: Path) -> Generator[Served]:
         yield running
 
 
-@pytest.mark.usefixtures("api")
-def test_a_score_comes_with_its_confidence(shell: Shell) -> None:
+def test_a_score_comes_with_its_confidence(shell: Shell, api: Served) -> None:
     shown = shell("reputation", "z6Mkbo")
     assert shown.status == OK
     for said in (
@@ -51,6 +51,8 @@ def test_a_score_comes_with_its_confidence(shell: Shell) -> None:
     assert then == f"next: bazaar why {BO} --role poster -c a\n"
     assert shell("reputation", "nobody").status == NOT_FOUND
     assert shell("reputation", BO, "--role", "king").status == USAGE
+    with pytest.raises(ConfigError, match="no such role"):
+        api.client.reputation(BO, role="king")  # type: ignore[arg-type]
 
 
 def test_of_a_stranger_it_says_that_nothing_is_known(shell: Shell, api: Served) -> None:

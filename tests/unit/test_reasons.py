@@ -102,3 +102,13 @@ def test_what_has_faded_for_good_is_no_reason() -> None:
     book = town.book()
     book.head(town.ego.agent, 2 * 2_000)
     assert town.why(book, town.subject)[1] == []
+
+
+def test_what_newer_findings_outlived_is_no_reason() -> None:
+    town = Town()
+    town.deals.append(deal(town.ego, town.subject, "accepted"))
+    town.ego.go_on(2 * 1_024)
+    town.deals.append(deal(town.ego, town.subject, "accepted"))
+    score, found = town.why(town.book(), town.subject)
+    assert [(one.age, one.adds) for one in found] == [(0, 1.0)]
+    assert score.good == 1.0

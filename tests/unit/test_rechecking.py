@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
-from tests.evidence_records import EGO, OUTCOMES, history, keep, opened
+from tests.evidence_records import EGO, NOW_MS, OUTCOMES, history, keep, opened
+from tests.reputation_records import Deal, Party, deal
+from tests.unit.test_keeping import RECOVERY, ending_party
 
 from bazaar_node.trust import naming
 from bazaar_node.trust.evidence_store import EvidenceStore
 from bazaar_node.trust.rechecking import Rechecked, read_held, recheck
+from bazaar_protocol import records
 from bazaar_protocol.errors import NotFound
+from bazaar_protocol.evidence_kinds import Succession
 from bazaar_protocol.identity import AgentId, Keypair, to_did
 
 BO, CY, DEE = (Keypair.from_name(name).agent for name in ("bo", "cy", "dee"))
@@ -29,6 +33,44 @@ async def test_what_a_store_says_of_each_agent_is_what_the_records_say(tmp_path:
         found = [await rechecked(store, agent) for agent in AGENTS]
     assert [one.troubles for one in found] == [()] * len(AGENTS)
     assert all(one.receipts and one.contracts and one.records for one in found[:3])
+
+
+async def test_a_post_that_names_the_right_result_is_one_of_the_records(tmp_path: Path) -> None:
+    ada, bo = Party("ada"), Party("bo")
+    wrong = deal(ada, bo, "delivered", Deal(is_hashed=True, result=bytes(32)))
+    other = deal(ada, Party("cy"), "delivered", Deal(is_hashed=True))
+    lonely, _ = deal(ada, Party("dee"), "awarded", Deal(is_hashed=True))
+    async with opened(tmp_path) as store:
+        await keep(store, [ada.log[0], bo.log[0], *wrong, *other, lonely])
+        assert await rechecked(store, bo.agent) == Rechecked(4, 1, 1, ()), "and no other post"
+        assert (await rechecked(store, ada.agent)).records == 8, "nor one without a contract"
+
+
+async def test_what_was_signed_after_the_end_of_a_log_means_nothing(tmp_path: Path) -> None:
+    ada, bo, heir = Party("ada"), ending_party("bo"), Party("heir")
+    before = deal(ada, bo, "accepted")
+    last = bo.log[-1]
+    rejected = deal(ada, bo, "rejected")
+    body = Succession(bo.agent, last.seq, last.id, heir.agent)
+    end = records.seal(RECOVERY, body, time_ms=NOW_MS)
+    async with opened(tmp_path) as store:
+        await keep(store, [ada.log[0], *before, *rejected, *bo.log, *bo.go_on(20), end])
+        found = await rechecked(store, bo.agent)
+        assert (found.receipts, found.troubles) == (1, ())
+        assert (await rechecked(store, ada.agent)).troubles == ()
+
+
+async def test_silence_counts_no_farther_than_to_the_end_of_a_log(tmp_path: Path) -> None:
+    ada, bo, heir = Party("ada"), ending_party("bo"), Party("heir")
+    rejected = deal(ada, bo, "rejected")
+    last = bo.log[-1]
+    body = Succession(bo.agent, last.seq, last.id, heir.agent)
+    end = records.seal(RECOVERY, body, time_ms=NOW_MS)
+    async with opened(tmp_path) as store:
+        await keep(store, [ada.log[0], *rejected, bo.log[0], *bo.go_on(20), end])
+        whys = await store.read(lambda db: db.execute("SELECT why FROM finding").fetchall())
+        assert whys == [("rejected, no word yet",)], "the thief's entries are no silence of bo's"
+        assert (await rechecked(store, bo.agent)).troubles == ()
 
 
 async def test_of_an_agent_never_heard_of_there_is_nothing(tmp_path: Path) -> None:

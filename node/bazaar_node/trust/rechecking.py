@@ -58,7 +58,8 @@ def read_held(agent: AgentId, db: sqlite3.Connection) -> Held:
 
 _CONTRACTS_OF: Final = """
     WITH theirs AS (
-        SELECT DISTINCT contract FROM evidence WHERE author = :agent AND contract IS NOT NULL
+        SELECT contract FROM evidence
+        WHERE author = :agent AND seq > 0 AND contract IS NOT NULL
         UNION SELECT contract FROM finding JOIN strand ON number = strand WHERE subject = :agent
     )
     SELECT raw FROM evidence WHERE contract IN theirs OR id IN (
