@@ -1,0 +1,1 @@
+"""Adversaries: what those do who want something else than the work done."""

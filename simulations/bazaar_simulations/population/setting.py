@@ -1,0 +1,59 @@
+"""What one run of the population is about."""
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+NOTHING_OFF: Final[frozenset[str]] = frozenset()
+PARTS: Final = (
+    "walk",
+    "credibility",
+    "saturation",
+    "priors",
+    "lower bound",
+    "double blame",
+    "receipts",
+    "vouches",
+    "probes",
+    "declining",
+    "invitations",
+)
+"""What can be taken out of our defence, one at a time, to see what it is good for."""
+PROPOSALS: Final = {
+    "blamed posters": "decline a poster only if there is bad evidence about it",
+    "known by a quarter": "a poster is known from a quarter of a job on, not from half of one",
+    "invite again": "with each extension invite five more, of all that stand high enough",
+    "rounds of posting": "opinions fade by what their rater has posted, not by its whole log",
+    "known from the start": "turn down strangers from the first task on, where anybody is known",
+}
+"""Changes to the product that were tried here: none of them is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One run: the same setting gives the same figures, digit for digit."""
+
+    attack: str = "independent"
+    defence: str = "ours"
+    share: float = 0.4
+    """Of the principals, how many are malicious."""
+    seed: int = 0
+    off: frozenset[str] = field(default=NOTHING_OFF)
+    """Parts of the defence that are switched off."""
+    tried: frozenset[str] = field(default=NOTHING_OFF)
+    """Changes to the product that are tried, by ``PROPOSALS``."""
+    principals: int = 100
+    rounds: int = 100
+    bidders: int = 15
+    """How many agents hear of a task."""
+    capacity: int = 3
+    """How many jobs an agent does in a round."""
+    newcomers: float = 0.15
+    """Of the honest, how many join at half time."""
+    vouched: float = 0.5
+    """Of the honest, for how many another honest agent vouches."""
+    fooled: float = 0.05
+    """Of the malicious, for how many an honest agent vouches by mistake."""
+
+    def with_seed(self, seed: int) -> "Setting":
+        """Return the same with another seed."""
+        return replace(self, seed=seed)
