@@ -8,6 +8,7 @@ the node and the relay each have one, and each is one table of the file.
 import dataclasses
 import difflib
 import re
+import textwrap
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ SECTIONS: Final = ("node", "policy", "relay")
 FILE_NAME: Final = "bazaar.toml"
 DEFAULT: Final = "default"
 
+_COMMENT_CHARS_MAX: Final = 98
 _SECRETS: Final = frozenset({"passphrase", "password", "key", "secret", "seed"})
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -84,8 +86,11 @@ def load(
     for file in reversed(files):
         for name, raw in _table(file, section).items():
             where = f"{file}: [{section}] {name}"
-            _check_name(name, types, where)
-            values[name], sources[name] = _convert(raw, types[name], where), str(file)
+            try:
+                _check_name(name, types, where)
+                values[name], sources[name] = _convert(raw, types[name], where), str(file)
+            except ConfigError as error:
+                raise ConfigError(f"{error} ({_about(cls, file, section, name)})") from error
     for variable, name in _variables(environ, section):
         _check_name(name, types, variable)
         values[name] = _convert_text(environ[variable], types[name], variable)
@@ -109,7 +114,8 @@ def render_toml(cls: type[Any], section: str) -> str:
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         value = "" if default is None else _toml(default)
-        lines += ["", f"# {field.metadata['meaning']}", f"# {field.name} = {value}".rstrip()]
+        meaning = textwrap.wrap(field.metadata["meaning"], _COMMENT_CHARS_MAX)
+        lines += ["", *(f"# {line}" for line in meaning), f"# {field.name} = {value}".rstrip()]
     return "\n".join([*lines, ""])
 
 
@@ -140,6 +146,20 @@ def _table(file: Path, section: str) -> dict[str, object]:
         if not isinstance(value, dict):
             raise ConfigError(f"{file}: {name} is a table: write [{name}] and its settings below")
     return cast("dict[str, object]", content.get(section, {}))
+
+
+def _about(cls: type[Any], file: Path, section: str, name: str) -> str:
+    """Return where a setting stands in a file, and what it is about, for those who correct it."""
+    table = ""
+    place = "somewhere in this file"
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        heading = re.match(r"\s*\[\s*(\w+)\s*\]", line)
+        table = heading[1] if heading else table
+        if table == section and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
+            place = f"line {number}"
+            break
+    meanings = {field.name: field.metadata["meaning"] for field in dataclasses.fields(cls)}
+    return f"{place}; {meanings[name]}" if name in meanings else place
 
 
 def _variables(environ: Mapping[str, str], section: str) -> Iterable[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The folder of a relay: what is made once, and what a running relay leaves there."""
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -24,6 +24,10 @@ class Running(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     http: str
     """Where it serves HTTP; empty for nowhere."""
+    reloads: int = 0
+    """How often it has read its settings again."""
+    trouble: str = ""
+    """Why it went on with what it had, the last time."""
 
 
 def open_keys(home: Home, passphrase: Passphrase) -> tuple[Keypair, bytes]:
@@ -52,24 +56,36 @@ def open_keys(home: Home, passphrase: Passphrase) -> tuple[Keypair, bytes]:
 
 
 @contextmanager
-def announced(home: Home, addresses: Sequence[str], http: str) -> Generator[None]:
+def announced(home: Home, addresses: Sequence[str], http: str) -> Generator[Callable[[str], None]]:
     """Leave word of a running relay until the block is left.
+
+    What is yielded adds that the settings were read again, and what was wrong with them.
 
     Raises:
         ConfigError: The folder cannot be written.
 
     """
     running = Running(os.getpid(), tuple(addresses), http)
+
+    def tell(trouble: str) -> None:
+        nonlocal running
+        running = msgspec.structs.replace(running, reloads=running.reloads + 1, trouble=trouble)
+        _write(home, running)
+
+    _write(home, running)
+    try:
+        yield tell
+    finally:
+        home.running_path.unlink(missing_ok=True)
+
+
+def _write(home: Home, running: Running) -> None:
     part = home.running_path.with_suffix(".part")
     try:
         part.write_bytes(msgspec.json.encode(running))
         part.replace(home.running_path)
     except OSError as error:
         raise ConfigError(f"{home.running_path}: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        home.running_path.unlink(missing_ok=True)
 
 
 def find_running(home: Home) -> Running:

@@ -14,11 +14,14 @@ from msgspec import Meta
 
 from bazaar_host import settings as host_settings
 from bazaar_host.addresses import Address
+from bazaar_host.admission import ConnectionLimits
 from bazaar_host.settings import Loaded, setting
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import AgentId, parse_agent
+from bazaar_relay.lists import NO_LISTS, Lists, read_list
 from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.difficulty import WorkPolicy
 from bazaar_relay.serving.information import About
 
 SECTION: Final = "relay"
@@ -53,7 +56,68 @@ class FileSettings:
     bytes_per_s: Annotated[int, Meta(ge=limits.KIB, le=1024 * limits.MIB)] = setting(
         limits.BYTES_PER_S_MAX, "How many bytes of records and letters a second each may send."
     )
-    blocked: list[str] = setting([], "Identities that are not served, as did:key or peer id.")
+    bytes_per_day: Annotated[int, Meta(ge=0)] = setting(
+        0, "How many bytes of records are kept of each author in a day; 0 for any amount."
+    )
+    open_posts: Annotated[int, Meta(ge=1, le=limits.POSTS_OPEN_PER_AGENT_MAX)] = setting(
+        limits.POSTS_OPEN_PER_AGENT_MAX, "How many posts of each author may be open at a time."
+    )
+    links: Annotated[int, Meta(ge=1, le=limits.LINKS_PER_AGENT_MAX)] = setting(
+        limits.LINKS_PER_AGENT_MAX, "How many links each identity may have; the newest ones stay."
+    )
+    subscriptions: Annotated[int, Meta(ge=1, le=limits.LINKS_PER_AGENT_MAX)] = setting(
+        limits.LINKS_PER_AGENT_MAX, "How many of them may hold a subscription."
+    )
+    newcomer_percent: Annotated[int, Meta(ge=1, le=100)] = setting(
+        100,
+        "How much of the bounds above an identity has at first. It has all of them when its log "
+        "has grown_entries here; 10 is good for a relay that everyone may use.",
+    )
+    grown_entries: Annotated[int, Meta(ge=1, le=1_000_000)] = setting(
+        1000, "With so many entries of its log here an identity is known, and needs no stamp."
+    )
+    address_records_per_s: Annotated[int, Meta(ge=1, le=10_000_000)] = setting(
+        limits.ADDRESS_RECORDS_PER_S_MAX,
+        "How many records a second may come from one address (of IPv6: from one /64).",
+    )
+    address_bytes_per_s: Annotated[int, Meta(ge=limits.KIB, le=10_240 * limits.MIB)] = setting(
+        limits.ADDRESS_BYTES_PER_S_MAX, "How many bytes of records and letters likewise."
+    )
+    address_connections: Annotated[int, Meta(ge=1, le=limits.CONNECTIONS_MAX)] = setting(
+        limits.CONNECTIONS_PER_ADDRESS_MAX, "How many connections one address may have."
+    )
+    connections: Annotated[int, Meta(ge=1, le=limits.CONNECTIONS_MAX)] = setting(
+        limits.CONNECTIONS_MAX, "How many connections there may be altogether."
+    )
+    pow_bits: Annotated[int, Meta(ge=0, le=limits.WORK_BITS_MAX)] = setting(
+        0,
+        "The proof of work that an identity has to show before it may write here, in bits: each "
+        "doubles it, and 20 take a core a second or two. 0 asks for none, which is for a relay "
+        "among people who know each other; set 18 to 22 where strangers come.",
+    )
+    pow_bits_max: Annotated[int, Meta(ge=0, le=limits.WORK_BITS_MAX)] = setting(
+        24, "Up to where that rises while strangers are most of the load."
+    )
+    pow_days: Annotated[int, Meta(ge=1, le=30)] = setting(
+        7, "For how many days a proof of work is good."
+    )
+    free_per_minute: Annotated[int, Meta(ge=0, le=60)] = setting(
+        1, "What each identity may write in a minute without any, while there is room."
+    )
+    free_per_s: Annotated[int, Meta(ge=0, le=10_000)] = setting(
+        10, "What all of those together may write in a second."
+    )
+    blocked: list[str] = setting(
+        [],
+        "Identities that are not served, as did:key or peer id; beside those in blocked.txt, "
+        "which bazaar relay block writes.",
+    )
+    allowed: list[str] = setting(
+        [],
+        "Identities that have all bounds at once and need no proof of work; beside those in "
+        "allowed.txt, one on each line.",
+    )
+    only_allowed: bool = setting(False, "Whether nobody else is served.")
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "What to log: debug, info, warning or error."
     )
@@ -61,15 +125,41 @@ class FileSettings:
         "auto", "auto, human or json; auto means lines for people on a terminal, else JSON."
     )
 
-    def policy(self) -> Policy:
-        """Return what the operator decided about admission.
+    def policy(self, lists: Lists = NO_LISTS) -> Policy:
+        """Return what the operator decided about admission, here and in the lists.
 
         Raises:
-            ConfigError: A blocked identity is none.
+            ConfigError: A blocked or an allowed identity is none.
 
         """
-        blocked = frozenset(map(parse_agent, self.blocked))
-        return Policy(self.records_per_s, self.bytes_per_s, blocked)
+        return Policy(
+            records_per_s=self.records_per_s,
+            bytes_per_s=self.bytes_per_s,
+            blocked=lists.blocked | _agents("blocked", self.blocked),
+            allowed=lists.allowed | _agents("allowed", self.allowed),
+            only_allowed=self.only_allowed,
+            bytes_per_day=self.bytes_per_day,
+            links=self.links,
+            subscriptions=self.subscriptions,
+            open_posts=self.open_posts,
+            address_records_per_s=self.address_records_per_s,
+            address_bytes_per_s=self.address_bytes_per_s,
+            newcomer_percent=self.newcomer_percent,
+            grown_entries=self.grown_entries,
+            work=WorkPolicy(
+                self.pow_bits,
+                self.pow_bits_max,
+                self.pow_days,
+                self.free_per_minute,
+                self.free_per_s,
+            ),
+        )
+
+    def connection_limits(self) -> ConnectionLimits:
+        """Return what the operator decided about connections."""
+        return ConnectionLimits(
+            per_address_max=self.address_connections, total_max=self.connections
+        )
 
     def about(self) -> About:
         """Return what the relay says about itself."""
@@ -117,6 +207,11 @@ class FileSettings:
             Address.parse(address)
         self.policy()
         self.http_place()
+        if self.pow_bits_max < self.pow_bits:
+            raise ConfigError(
+                f"pow_bits_max is {self.pow_bits_max}, and must be at least pow_bits, which is "
+                f"{self.pow_bits}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +241,30 @@ class Home:
         return self.folder / "relay.sqlite3"
 
     @property
+    def settings_path(self) -> Path:
+        """The file with the settings of this relay."""
+        return self.folder / host_settings.FILE_NAME
+
+    @property
+    def blocked_path(self) -> Path:
+        """The list of those who are not served."""
+        return self.folder / "blocked.txt"
+
+    @property
+    def allowed_path(self) -> Path:
+        """The list of those who are known from the start."""
+        return self.folder / "allowed.txt"
+
+    def lists(self) -> Lists:
+        """Return the identities that are listed in files.
+
+        Raises:
+            ConfigError: A list cannot be read.
+
+        """
+        return Lists(read_list(self.allowed_path), read_list(self.blocked_path))
+
+    @property
     def running_path(self) -> Path:
         """What a running relay says of itself to the other commands."""
         return self.folder / "running.json"
@@ -168,4 +287,12 @@ def load(
         files=host_settings.files(home),
     )
     loaded.values.check()
+    Home(home).lists()
     return loaded
+
+
+def _agents(name: str, texts: Sequence[str]) -> frozenset[AgentId]:
+    try:
+        return frozenset(map(parse_agent, texts))
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error

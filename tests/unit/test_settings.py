@@ -141,3 +141,20 @@ def test_durations() -> None:
     for text in ("", "5", "-1s", "1y", "1s2"):
         with pytest.raises(ConfigError):
             parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[relay]\nport=1\n\n[node]\n# port = 9\n  port = 70000\n", r"\(line 6; The port; 0"),
+        ("[node]\nlisen='x'", r"did you mean listen\? \(line 2\)"),
+        ("node.port = 'x'", r"got `str` \(somewhere in this file; The port"),
+        ("[node]\nmode='odd'", r"\(line 2; How we go about it\.\)"),
+    ],
+)
+def test_a_mistake_in_a_file_is_shown_with_its_line(
+    world: World, content: str, message: str
+) -> None:
+    world.near.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        world.load()

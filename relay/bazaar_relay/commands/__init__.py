@@ -6,8 +6,10 @@ libp2p before it is called.
 
 from cyclopts import App
 
+from bazaar_relay.commands.blocking import block, unblock
 from bazaar_relay.commands.check_config import check_config
 from bazaar_relay.commands.info import info
+from bazaar_relay.commands.init import init
 from bazaar_relay.commands.stats import stats
 from bazaar_relay.commands.up import up
 
@@ -24,6 +26,15 @@ app.command(
     help_epilogue="Example: bazaar relay info /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW...",
 )
 app.command(stats, "stats", help_epilogue="Example: bazaar relay stats --json")
+app.command(init, "init", help_epilogue="Example: bazaar relay init --home ./my-relay")
+app.command(
+    block, "block", help_epilogue="Example: bazaar relay block did:key:z6Mk... --home ./my-relay"
+)
+app.command(
+    unblock,
+    "unblock",
+    help_epilogue="Example: bazaar relay unblock did:key:z6Mk... --home ./my-relay",
+)
 app.command(
     check_config,
     "check-config",

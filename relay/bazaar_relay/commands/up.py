@@ -1,7 +1,7 @@
 """``bazaar relay up``: run the relay, in the foreground, until it is told to stop."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -46,17 +46,22 @@ def up(
         "name": name,
         "log_level": log_level,
     }
-    _run(home, settings.load(home, flags=flags).values, passphrase_of(passphrase_file))
+
+    def load() -> FileSettings:
+        return settings.load(home, flags=flags).values
+
+    _run(home, load, passphrase_of(passphrase_file))
     return 0
 
 
-def _run(home: Path, values: FileSettings, passphrase: "Passphrase") -> None:
+def _run(home: Path, load: Callable[[], FileSettings], passphrase: "Passphrase") -> None:
+    values = load()
     # Imported here: libp2p takes a second to load, and a wrong option should not have to wait.
     from bazaar_host import logs
     from bazaar_relay.serving.process import run_relay
 
     logs.set_up(values.log_level, values.log_format)
-    asyncio.run(run_relay(home, values, passphrase=passphrase, on_ready=_report_ready))
+    asyncio.run(run_relay(home, values, passphrase=passphrase, on_ready=_report_ready, reload=load))
 
 
 def _report_ready(addresses: Sequence[str]) -> None:

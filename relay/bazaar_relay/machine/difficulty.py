@@ -24,7 +24,7 @@ class WorkPolicy:
 
     bits: int = 0
     """The least that is asked of an identity that is not known here; 0 for nothing, ever."""
-    bits_max: int = 26
+    bits_max: int = 24
     """The most, however large the load."""
     days: int = 7
     """For how many days a stamp is good."""

@@ -29,6 +29,9 @@ class Counters:
         self.group_size = metrics.histogram(
             "relay_group_size", "Records in each group.", buckets=_GROUP_SIZES
         )
+        self._work_bits = metrics.gauge(
+            "relay_work_bits", "Proof of work that strangers are asked for, in bits."
+        )
         self._held = metrics.gauge("relay_held", "What is held in memory.", ["what"])
 
     def count_statuses(self, statuses: tuple[str, ...]) -> None:
@@ -37,7 +40,8 @@ class Counters:
             word = status.partition(":")[0]
             self._records.labels(word if word in _STATUSES else "other").inc(times)
 
-    def show_sizes(self, sizes: dict[str, int]) -> None:
-        """Say how much is held of what."""
+    def show_sizes(self, sizes: dict[str, int], *, work_bits: int) -> None:
+        """Say how much is held of what, and asked of strangers."""
+        self._work_bits.set(work_bits)
         for what, size in sizes.items():
             self._held.labels(what).set(size)

@@ -34,8 +34,18 @@ def software() -> str:
         return "bazaar/0"
 
 
-def document(relay: AgentId, about: About, policy: Policy, addresses: Sequence[str]) -> bytes:
-    """Return the information document as JSON."""
+def document(
+    relay: AgentId,
+    about: About,
+    policy: Policy,
+    addresses: Sequence[str],
+    *,
+    work_bits: int | None = None,
+) -> bytes:
+    """Return the information document as JSON.
+
+    ``work_bits`` is what strangers are asked for now, if that is known.
+    """
     name, _, number = software().partition("/")
     content = {
         "name": about.name,
@@ -46,7 +56,7 @@ def document(relay: AgentId, about: About, policy: Policy, addresses: Sequence[s
         "version": number,
         "protocol_version": frames.VERSION,
         "supported_features": FEATURES,
-        "limitation": _limitation(policy),
+        "limitation": _limitation(policy, policy.work.bits if work_bits is None else work_bits),
         "retention": {
             "logged_ms": None,
             "advert_ms_max": limits.ADVERT_LIFETIME_MS_MAX,
@@ -60,14 +70,21 @@ def document(relay: AgentId, about: About, policy: Policy, addresses: Sequence[s
     return msgspec.json.encode(content)
 
 
-def _limitation(policy: Policy) -> dict[str, int]:
+def _limitation(policy: Policy, work_bits: int) -> dict[str, int | bool]:
     return {
         "frame_bytes": limits.FRAME_BYTES_MAX,
         "record_bytes": limits.RECORD_BYTES_MAX,
         "records_per_frame": limits.RECORDS_PER_FRAME_MAX,
         "records_per_s": policy.records_per_s,
         "bytes_per_s": policy.bytes_per_s,
-        "links_per_agent": limits.LINKS_PER_AGENT_MAX,
+        "bytes_per_day": policy.bytes_per_day,
+        "address_records_per_s": policy.address_records_per_s,
+        "address_bytes_per_s": policy.address_bytes_per_s,
+        "newcomer_percent": policy.newcomer_percent,
+        "grown_entries": policy.grown_entries,
+        "restricted_writes": policy.only_allowed,
+        "links_per_agent": policy.links,
+        "subscriptions_per_agent": policy.subscriptions,
         "writes_per_link": limits.WRITES_PER_LINK_MAX,
         "filters_per_subscription": limits.FILTERS_PER_SUBSCRIPTION_MAX,
         "values_per_filter": limits.VALUES_PER_FILTER_MAX,
@@ -76,11 +93,12 @@ def _limitation(policy: Policy) -> dict[str, int]:
         "letters_per_agent": limits.LETTERS_PER_AGENT_MAX,
         "letters_per_sender": limits.LETTERS_PER_SENDER_MAX,
         "letters_per_stranger": limits.LETTERS_PER_STRANGER_MAX,
-        "open_posts_per_agent": limits.POSTS_OPEN_PER_AGENT_MAX,
+        "open_posts_per_agent": policy.open_posts,
         "bids_per_post": limits.BIDS_PER_POST_MAX,
         "records_per_receipt": limits.INTAKE_RECORDS_MAX,
         "receipt_after_ms": limits.INTAKE_AFTER_MS,
         "record_age_ms": limits.RECORD_AGE_MS_MAX,
         "record_future_ms": limits.RECORD_FUTURE_MS_MAX,
-        "min_pow_difficulty": 0,
+        "min_pow_difficulty": work_bits,
+        "pow_days": policy.work.days,
     }

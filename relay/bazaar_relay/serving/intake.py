@@ -1,12 +1,11 @@
 """Whose turn it is, and the checking of signatures.
 
-Every link has its own queue, and the queues are served in turn, one frame each: a flood on one link
-makes that link's queue long, and nobody else's. How much is in work at once is bounded, so what
-cannot be worked on stays in the queues, and behind them in the links.
+Every identity has its own line, and the lines are served in turn (``lines``): a flood by one makes
+its own line long, and nobody else's. How much is in work at once is bounded, so what cannot be
+worked on stays in the lines, and behind them in the links.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -14,10 +13,12 @@ from typing import Final
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.frames import ToRelay
+from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import Record
 from bazaar_relay.machine.events import Event, Received, Verified, Verify
 from bazaar_relay.machine.verifying import verify
 from bazaar_relay.serving.connection import Connection
+from bazaar_relay.serving.lines import TwoClasses
 
 THREADS: Final = 2
 _BATCHES_MAX: Final = 2  # one is checked while the next is gathered
@@ -31,13 +32,20 @@ class Intake:
         run: Lets the machine handle an event, and carries out what it answers.
         threads: Where signatures are checked; None to check them in the event loop, so that a
             simulation runs the same way each time.
+        is_stranger: Tells whether others go first.
 
     """
 
-    def __init__(self, run: Callable[[Event], None], threads: ThreadPoolExecutor | None) -> None:
+    def __init__(
+        self,
+        run: Callable[[Event], None],
+        threads: ThreadPoolExecutor | None,
+        is_stranger: Callable[[AgentId], bool] = lambda _: False,
+    ) -> None:
         self._run = run
         self._threads = threads
-        self._turns: deque[Connection] = deque()
+        self._is_stranger = is_stranger
+        self._turns: TwoClasses[AgentId, Connection] = TwoClasses()
         self._wanted: list[Verify] = []
         self._in_work = 0
         self._batches = 0
@@ -53,9 +61,11 @@ class Intake:
         self._bytes += size
         if self._bytes >= limits.WRITE_BYTES_MAX:
             self._has_room.clear()
-        if not connection.writes:
-            self._turns.append(connection)
+        peer = connection.link.peer
         connection.queue_write(frame, size)
+        self._turns.put(
+            peer, connection, max(1, _records(frame)), is_stranger=self._is_stranger(peer)
+        )
         self._changed.set()
 
     def want(self, verify: Verify) -> None:
@@ -71,8 +81,7 @@ class Intake:
         """Leave out what a link that has ended still wanted."""
         while connection.writes:
             self._release(connection.take_write()[1])
-        if connection in self._turns:
-            self._turns.remove(connection)
+        self._turns.forget(connection.link.peer, connection)
 
     def stop(self) -> None:
         """Take no more frames into work."""
@@ -101,15 +110,13 @@ class Intake:
         return self._batches < _BATCHES_MAX and self._in_work < limits.RECORDS_IN_WORK_MAX
 
     def _gather(self) -> None:
-        """Give one frame of each link in turn to the machine, until there is a batch."""
+        """Give the frames whose turn it is to the machine, until there is a batch."""
         gathered = 0
         while self._turns and gathered < _BATCH_RECORDS:
-            connection = self._turns.popleft()
+            connection = self._turns.take()
             frame, size = connection.take_write()
             self._release(size)
-            if connection.writes:
-                self._turns.append(connection)
-            records = len(frame.records) if isinstance(frame, frames.Publish) else 0
+            records = _records(frame)
             gathered += max(1, records)
             self._in_work += records
             self._run(Received(connection.id, frame))
@@ -140,6 +147,10 @@ class Intake:
             end = start + len(wanted.raws)
             self._run(Verified(wanted.work, outcomes[start:end]))
             start = end
+
+
+def _records(frame: ToRelay) -> int:
+    return len(frame.records) if isinstance(frame, frames.Publish) else 0
 
 
 def _verify_all(raws: Sequence[bytes]) -> list[Record | RemoteError]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from bazaar_host.key_files import Passphrase
 from bazaar_host.links import RELAY_PROTOCOL
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
-from bazaar_protocol.errors import LinkClosed, Refused, Unreachable
+from bazaar_protocol.errors import ConfigError, LinkClosed, Refused, Unreachable
 from bazaar_protocol.frames import (
     VERSION,
     Error,
@@ -41,8 +42,12 @@ async def run_relay(
     *,
     passphrase: Passphrase,
     on_ready: Callable[[Sequence[str]], None],
+    reload: Callable[[], FileSettings],
 ) -> None:
     """Run the relay in ``home`` until SIGINT or SIGTERM.
+
+    On SIGHUP it asks ``reload`` for its settings again, and reads the lists of who is blocked and
+    who is allowed; what concerns admission holds from then on.
 
     ``passphrase`` is asked if the key is locked. ``on_ready`` is called once, with the addresses
     at which the relay can be dialed.
@@ -60,14 +65,20 @@ async def run_relay(
             SqliteStore.open(place.database_path, name=os.urandom(_NAME_BYTES))
         )
         options = Options(
-            policy=settings.policy(),
+            policy=settings.policy(place.lists()),
             about=settings.about(),
             recovery=recovery,
             clock=SteadyClock().now_ms,
         )
         service = await stack.enter_async_context(RelayService.open(keys, store, options))
         transport = await stack.enter_async_context(
-            Libp2pTransport.open(keys, settings.listen, [RELAY_PROTOCOL], service.on_link)
+            Libp2pTransport.open(
+                keys,
+                settings.listen,
+                [RELAY_PROTOCOL],
+                service.on_link,
+                bounds=settings.connection_limits(),
+            )
         )
         addresses = settings.addresses(keys.agent, transport.addresses)
         service.addresses = addresses
@@ -79,12 +90,32 @@ async def run_relay(
         http = ""
         if (web_place := settings.http_place()) is not None:
             http = await stack.enter_async_context(open_web(service, web_place))
-        stack.enter_context(homes.announced(place, addresses, http))
+        tell = stack.enter_context(homes.announced(place, addresses, http))
+
+        def on_hangup() -> None:
+            try:
+                tell(_reload(place, service, reload))
+            except ConfigError as error:
+                logger("relay").error("nobody can be told of that", trouble=str(error))
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
         logger("relay").info("serving", addresses=transport.addresses, http=http)
         on_ready(addresses)
         await stop.wait()
         logger("relay").info("stopping")
         await service.drain()  # before the links close
+
+
+def _reload(place: Home, service: RelayService, reload: Callable[[], FileSettings]) -> str:
+    """Go on with what the settings and lists say now; return why not, if they are wrong."""
+    try:
+        policy = reload().policy(place.lists())
+    except ConfigError as error:
+        logger("relay").error("the settings stay as they were", trouble=str(error))
+        return str(error)
+    service.change_policy(policy)
+    logger("relay").info("settings read again", blocked=len(policy.blocked))
+    return ""
 
 
 def _is_everywhere(address: str) -> bool:

@@ -21,7 +21,7 @@ from bazaar_host.metrics import Metrics
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import LinkClosed, RemoteError, StorageError
 from bazaar_protocol.frames import decode_to_relay
-from bazaar_protocol.identity import Keypair
+from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import recovery_hash
 from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.events import (
@@ -33,6 +33,7 @@ from bazaar_relay.machine.events import (
     Disconnected,
     Effect,
     Event,
+    PolicyChanged,
     Read,
     Received,
     Reply,
@@ -84,6 +85,7 @@ class RelayService:
         self._keys = keys
         self._store = store
         self._options = options
+        self._policy = options.policy
         self._tasks = tasks
         self._addresses: list[str] = []
         self._outgoing = Outgoing(
@@ -99,7 +101,7 @@ class RelayService:
         self._threads = (
             ThreadPoolExecutor(THREADS, "verify") if options.verifies_in_threads else None
         )
-        self._intake = Intake(self._run, self._threads)
+        self._intake = Intake(self._run, self._threads, self._is_stranger)
         self._armed_ms: int | None = None
         self._rearmed = asyncio.Event()
         self._became_idle = asyncio.Event()
@@ -135,8 +137,22 @@ class RelayService:
 
     def information(self) -> bytes:
         """Return the information document, JSON."""
-        options = self._options
-        return document(self._keys.agent, options.about, options.policy, self._addresses)
+        return document(
+            self._keys.agent,
+            self._options.about,
+            self._policy,
+            self._addresses,
+            work_bits=self.work_bits(),
+        )
+
+    def work_bits(self) -> int:
+        """Return how much work a stranger is asked for now; 0 for none."""
+        return self.machine.work_bits(self._options.clock())
+
+    def change_policy(self, policy: Policy) -> None:
+        """Go on as the operator has decided; who is not served any more is sent away."""
+        self._policy = policy
+        self._run(PolicyChanged(policy))
 
     def on_link(self, link: Link) -> None:
         """Serve a node that has opened ``link``."""
@@ -147,7 +163,7 @@ class RelayService:
         connection = Connection(ConnectionId(self._links), link, self._tasks)
         self._outgoing.connections[connection.id] = connection
         self.counters.links.inc()
-        self._run(Connected(connection.id, link.peer))
+        self._run(Connected(connection.id, link.peer, link.address))
         self._readers[connection.id] = self._tasks.create_task(self._serve(connection))
 
     async def _start(self) -> list[asyncio.Task[None]]:
@@ -243,6 +259,9 @@ class RelayService:
         self.counters.links.dec()
         connection.link.close()
         self._run(Disconnected(connection.id))
+
+    def _is_stranger(self, peer: AgentId) -> bool:
+        return self.machine.is_strange(peer, self._options.clock())
 
     def _run(self, event: Event) -> None:
         """Let the machine handle ``event``, and carry out what it answers."""

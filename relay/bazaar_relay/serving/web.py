@@ -77,7 +77,7 @@ def make_app(service: RelayService) -> Starlette:
         return PlainTextResponse("not ready\n", 503)
 
     async def metrics(_request: Request) -> Response:
-        service.counters.show_sizes(service.machine.sizes)
+        service.counters.show_sizes(service.machine.sizes, work_bits=service.work_bits())
         return Response(render(service.counters.registry), media_type=CONTENT_TYPE)
 
     return Starlette(
