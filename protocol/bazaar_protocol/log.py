@@ -9,7 +9,7 @@ follow the same one contradict each other, and the pair is a proof that anyone c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Self
+from typing import Final, Self
 
 from bazaar_protocol.errors import (
     BadSignature,
@@ -22,6 +22,13 @@ from bazaar_protocol.evidence_kinds import Proof, Reset, Succession
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Genesis
 from bazaar_protocol.records import NO_RECORD, Record, RecordId, check_signature, parse, unseal
+
+HEIR_AGREES_AT: Final = 2
+"""Where in its log an heir vouches for the identity that it carries on: right after its genesis.
+
+A succession is signed by the recovery key of the old identity alone, so without the heir's word it
+could hang a bad name on anybody. A vouch that comes later is an ordinary one and no consent.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ class Vouches:
 
     def note(self, voucher: int, seq: int, agent: int, *, is_withdrawn: bool) -> None:
         """Note what entry ``seq`` of the voucher's log says about ``agent``."""
-        self._said.setdefault(voucher, {}).setdefault(agent, {})[seq] = is_withdrawn
+        words = self._said.setdefault(voucher, {}).setdefault(agent, {})
+        # Of two entries for one place that contradict each other, the one that takes back counts.
+        words[seq] = is_withdrawn or words.get(seq, False)
         self._vouchers.setdefault(agent, {})[voucher] = None
         self._outstanding.clear()
 

@@ -120,6 +120,7 @@ async def test_what_was_signed_after_the_end_of_a_log_means_nothing(tmp_path: Pa
     body = Succession(bo.agent, last.seq, last.id, heir.agent)
     end = records.seal(RECOVERY, body, time_ms=NOW_MS)
     given = [ada.log[0], bo.log[0], *before, *after, twice(bo, last.seq + 1)]
+    agreed = [heir.log[0], heir.say(Vouch(bo.agent, is_withdrawn=False))]
     for number, order in enumerate(([*given, end], [end, *reversed(given)])):
         async with opened(tmp_path / str(number)) as store:
             await keep(store, order)
@@ -128,7 +129,7 @@ async def test_what_was_signed_after_the_end_of_a_log_means_nothing(tmp_path: Pa
             found = await look(store, bo.agent)
             assert (found.last_seq, found.heir) == (last.seq, None), "it has not agreed"
             assert not store.scorer.score(heir.agent).is_known
-            await keep(store, [heir.log[0], heir.say(Vouch(bo.agent, is_withdrawn=False))])
+            await keep(store, agreed)
             assert (await look(store, bo.agent)).heir == heir.agent
             assert store.scorer.score(heir.agent).is_known
             expected = await state(store)
@@ -189,7 +190,7 @@ async def test_of_a_long_log_the_oldest_entries_are_forgotten(
         assert await whys(store, bo.agent) == ["accepted"]
         await forget_surplus(store)
         found = await look(store, bo.agent)
-        assert (found.entries, found.first, found.whole) == (7, 10, 15)
+        assert (found.entries, found.first, found.whole) == (7, 11, 15)
         assert await whys(store, bo.agent) == [], "its accept is gone"
         assert not store.scorer.score(bo.agent).is_known
         expected = await state(store)

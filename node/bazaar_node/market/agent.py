@@ -50,10 +50,11 @@ from bazaar_node.market.valuation import Valuation
 from bazaar_node.market.worker import Worker
 from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError, IllegalTransition, NotFound, StaleEpoch
-from bazaar_protocol.evidence_kinds import Dispute, Reveal, Silence
+from bazaar_protocol.evidence_kinds import Dispute, Reveal, Silence, Vouch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Accept, Advert, Award, BidTerms, Post
 from bazaar_protocol.letters import Invitation, Renewed, TaskInput, TaskResult
+from bazaar_protocol.log import HEIR_AGREES_AT
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import Task
 
@@ -88,7 +89,7 @@ class Agent:
         self._ledger = Ledger(entries, past)
         self._ledger.opened.update(opened or {})
         valuation = Valuation(self.trust, self._ledger.exposure)
-        self._poster = Poster(self._ledger, valuation, self.trust)
+        self._poster = Poster(self._ledger, valuation, self.trust, self.successions)
         self._worker = Worker(self._ledger, Shop(self.offers, price_min, valuation), slots)
         self._doorman = Doorman()
         self._seen: OrderedDict[RecordId, None] = OrderedDict()
@@ -181,6 +182,9 @@ class Agent:
             case Contested(task, reason):
                 self._contest(turn, task, reason)
             case Pledged(body):
+                if isinstance(body, Vouch) and turn.pen.head.seq + 1 == HEIR_AGREES_AT:
+                    # In this place it would be an heir's consent: take back what was never said.
+                    turn.say(Vouch(body.agent, is_withdrawn=True))
                 turn.say(body)
             case InputReady() | WorkProgressed() | WorkDone() | WorkFailed() | Learnt():
                 self._work(turn, event)

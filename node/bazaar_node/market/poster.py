@@ -1,6 +1,7 @@
 """The side of an agent that wants work done: it posts, awards, watches leases, and judges."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from bazaar_node.market.concluding import conclude, note_delivery
 from bazaar_node.market.events import (
@@ -17,9 +18,10 @@ from bazaar_node.market.invitations import guests
 from bazaar_node.market.ledger import Entry, Ledger
 from bazaar_node.market.probing import Prober
 from bazaar_node.market.sealed_bids import open_bid
+from bazaar_node.market.successions import Successions
 from bazaar_node.market.trust import Trust
 from bazaar_node.market.turn import Turn
-from bazaar_node.market.valuation import NobodyYet, OpenBid, Valuation
+from bazaar_node.market.valuation import LOOK_AGAIN_MS, NobodyYet, OpenBid, Valuation
 from bazaar_protocol import award, limits
 from bazaar_protocol.errors import (
     BadSignature,
@@ -57,12 +59,17 @@ from bazaar_protocol.task import (
     step,
 )
 
+ENDED: Final = "the identity of the worker was ended by its recovery key"
+
 
 class Poster:
     """Drives the tasks that this agent posted."""
 
-    def __init__(self, ledger: Ledger, valuation: Valuation, trust: Trust) -> None:
+    def __init__(
+        self, ledger: Ledger, valuation: Valuation, trust: Trust, successions: Successions
+    ) -> None:
         self._ledger = ledger
+        self._successions = successions
         self._valuation = valuation
         self._trust = trust
         self._prober = Prober(ledger, valuation, trust)
@@ -79,6 +86,8 @@ class Poster:
 
         """
         award.check_post(body, turn.pen.agent)
+        if body.worker is not None and self._successions.has_ended(AgentId(body.worker)):
+            raise Refused("ended", ENDED)
         if body.worker is not None:
             objection = self._valuation.objection_to_worker(AgentId(body.worker), body)
             if objection is not None:
@@ -243,6 +252,9 @@ class Poster:
                 return False
             worker, bid, considered = choice.best.worker, choice.best.bid, choice.considered
             price = price if task.terms.mode == "claim" else choice.best.terms.price
+        elif self._successions.has_ended(worker):
+            self._hold_back(turn, entry, NobodyYet(ENDED, turn.now_ms + LOOK_AGAIN_MS))
+            return False
         body = award.draft(
             task.post,
             worker,
@@ -267,6 +279,8 @@ class Poster:
     def _open_bids(self, bids: tuple[SeenBid, ...], now_ms: int) -> list[OpenBid]:
         found: list[OpenBid] = []
         for bid in bids:
+            if self._successions.has_ended(bid.record.author):
+                continue  # it came before we heard that; its owner does not use the key any more
             terms = self._terms(bid.record)
             if terms is not None and now_ms <= bid.seen_ms + terms.valid_for_ms:
                 found.append(OpenBid(bid.record.id, bid.record.author, terms))

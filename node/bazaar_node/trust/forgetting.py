@@ -11,6 +11,7 @@ from bazaar_node.trust import contract_rows, records_kept, tallying
 from bazaar_node.trust.keeping import News
 from bazaar_protocol import limits
 from bazaar_protocol.identity import AgentId
+from bazaar_protocol.log import HEIR_AGREES_AT
 from bazaar_protocol.records import RecordId
 
 ENTRIES_AT_ONCE: Final = 512
@@ -42,13 +43,14 @@ def forget_oldest(
     """
     rows = db.execute(
         """SELECT id, contract, length(raw), seq FROM evidence
-           WHERE author = ? AND seq > 1 ORDER BY seq, id LIMIT ?""",
-        (agent, ENTRIES_AT_ONCE),
+           WHERE author = ? AND seq > ? ORDER BY seq, id LIMIT ?""",
+        (agent, HEIR_AGREES_AT, ENTRIES_AT_ONCE),
     ).fetchall()
     if everything and len(rows) < ENTRIES_AT_ONCE:
         rows += db.execute(
-            "SELECT id, contract, length(raw), seq FROM evidence WHERE author = ? AND seq = 1",
-            (agent,),
+            """SELECT id, contract, length(raw), seq FROM evidence
+               WHERE author = ? AND seq BETWEEN 1 AND ?""",
+            (agent, HEIR_AGREES_AT),
         ).fetchall()
         for table in ("served", "flaw", "author"):
             column = "author" if table == "served" else "agent"

@@ -17,7 +17,7 @@ from bazaar_protocol.errors import Contradiction, Equivocation, RemoteError
 from bazaar_protocol.evidence_kinds import Omission, Proof, Stamp, Succession, Vouch
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Award, Genesis, Post
-from bazaar_protocol.log import check_proof, check_succession, detect_fork
+from bazaar_protocol.log import HEIR_AGREES_AT, check_proof, check_succession, detect_fork
 from bazaar_protocol.records import Record, RecordId, parse
 from bazaar_reputation.findings import Finding, StrandKey
 from bazaar_reputation.strands import Tally
@@ -140,12 +140,12 @@ class _Keeping:
                 self._place(task)  # its post has waited for it
             case Vouch(agent=agent, is_withdrawn=is_withdrawn):
                 self._news.vouches.append(record)
-                if not is_withdrawn:
-                    self._agree(record.author, AgentId(agent))
+                if record.seq == HEIR_AGREES_AT and not is_withdrawn:
+                    self._take_successions(AgentId(agent))
             case _ if record.kind == "reset":
                 flaw_rows.forget_unproved(self._db, record.author, record.seq)
             case Genesis():
-                self._take_parked_successions(record)
+                self._take_successions(record.author)
             case _:
                 pass
 
@@ -192,6 +192,8 @@ class _Keeping:
                 accused, place = entry.author, entry.seq
             case Omission() as omission:
                 accused, place = parse(omission.statement)[0].author, 1
+            case Succession() as succession:
+                return is_again or self._has_room_for_end(succession)
             case _:
                 return True
         if accused == self._way.ours:
@@ -199,6 +201,20 @@ class _Keeping:
         room = self._count("conviction") < limits.CONVICTIONS_KEPT_MAX
         is_news = self._is_earlier(accused, place)
         return is_again or (is_news and (room or self._has("author", accused)))
+
+    def _has_room_for_end(self, body: Succession) -> bool:
+        """Tell whether a succession may still matter: its owner can sign any number of them."""
+        known = self._db.execute(
+            "SELECT last_seq FROM log_end WHERE old = ?", (body.old,)
+        ).fetchone()
+        if known is None or body.last_seq < known[0]:
+            return True
+        (count,) = self._db.execute(
+            """SELECT count(*) FROM evidence
+               WHERE about = ? AND kind = 'succession' AND contract IS NOT NULL""",
+            (body.old,),
+        ).fetchone()
+        return bool(body.last_seq == known[0] and count < limits.SUCCESSIONS_PER_AGENT_MAX)
 
     def _look_for_fork(self, record: Record, others: Iterable[Record]) -> None:
         for other in others:
@@ -229,6 +245,12 @@ class _Keeping:
 
     def _convict(self, agent: AgentId, claim: str, place: int, record: Record) -> None:
         self._place(record.id)
+        # An earlier entry proves all that a later one does: one proof for each is enough.
+        self._db.execute(
+            """DELETE FROM evidence WHERE seq = 0 AND id IN
+               (SELECT record FROM conviction WHERE agent = ? AND place > ?)""",
+            (agent, place),
+        )
         self._db.execute(
             """INSERT INTO conviction VALUES (?, ?, ?, ?) ON CONFLICT (agent) DO UPDATE SET
                claim = excluded.claim, place = excluded.place, record = excluded.record
@@ -241,9 +263,10 @@ class _Keeping:
             flaw = Flaw("omission", agent, place, place, record.author, note)
             flaw_rows.note(self._db, flaw, self._way.now_ms)
 
-    def _take_parked_successions(self, genesis: Record) -> None:
+    def _take_successions(self, old: AgentId) -> None:
+        """Look again at the ends of an identity, now that more is known about them."""
         rows = self._db.execute(
-            "SELECT raw FROM evidence WHERE about = ? AND kind = 'succession'", (genesis.author,)
+            "SELECT raw FROM evidence WHERE about = ? AND kind = 'succession'", (old,)
         )
         for (raw,) in rows.fetchall():
             self._take_succession(parse(raw)[0])
@@ -261,36 +284,39 @@ class _Keeping:
 
     def _end(self, body: Succession, record: Record) -> None:
         known = self._db.execute(
-            "SELECT last_seq, new FROM log_end WHERE old = ?", (body.old,)
+            "SELECT last_seq, NOT has_agreed, new, record FROM log_end WHERE old = ?", (body.old,)
         ).fetchone()
-        if known is not None and known <= (body.last_seq, body.new):
-            return  # the end that leaves least of it holds
         old, new = AgentId(body.old), AgentId(body.new)
         has_agreed = self._has_agreed(old, new)
+        # The end that leaves least of it holds, and of those one whose heir has agreed.
+        if known is not None and known <= (body.last_seq, not has_agreed, body.new, record.id):
+            return
         row = (old, new, body.last_seq, record.id, has_agreed)
         self._db.execute("INSERT OR REPLACE INTO log_end VALUES (?, ?, ?, ?, ?)", row)
         self._news.ended.append((old, new if has_agreed else None, body.last_seq))
         self._touched |= contract_rows.contracts_with(self._db, old, after=0)
+        if known is not None and body.last_seq < known[0]:
+            self._forget_later_ends(old, body.last_seq)
+
+    def _forget_later_ends(self, old: AgentId, last_seq: int) -> None:
+        rows = self._db.execute(
+            """SELECT id, raw FROM evidence
+               WHERE about = ? AND kind = 'succession' AND contract IS NOT NULL""",
+            (old,),
+        )
+        for id_, raw in rows.fetchall():
+            body = parse(raw)[0].body
+            assert isinstance(body, Succession)
+            if body.last_seq > last_seq:
+                self._db.execute("DELETE FROM evidence WHERE id = ?", (id_,))
 
     def _has_agreed(self, old: AgentId, new: AgentId) -> bool:
         """Tell whether an heir answers for whom it succeeds: nobody is made one by another's word.
 
         A succession is signed by the recovery key alone, which could hang a bad name on anybody.
         """
-        rows = self._db.execute(
-            "SELECT raw FROM evidence WHERE author = ? AND kind = 'vouch'", (new,)
-        )
-        return any(_answers_for(parse(raw)[0], old) for (raw,) in rows)
-
-    def _agree(self, heir: AgentId, old: AgentId) -> None:
-        cursor = self._db.execute(
-            "UPDATE log_end SET has_agreed = 1 WHERE old = ? AND new = ?", (old, heir)
-        )
-        if cursor.rowcount:
-            (last_seq,) = self._db.execute(
-                "SELECT last_seq FROM log_end WHERE old = ?", (old,)
-            ).fetchone()
-            self._news.ended.append((old, heir, last_seq))
+        said = records_kept.read_place(self._db, new, HEIR_AGREES_AT)
+        return any(_answers_for(record, old) for record in said)
 
     def _make_room_for_parked(self) -> None:
         self._db.execute(
