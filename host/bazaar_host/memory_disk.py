@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from bazaar_host.database import Database, Synchronous, migrate
 from bazaar_host.storage_errors import translated
-from bazaar_protocol.errors import StorageError
+from bazaar_protocol.errors import StorageError, StorageFull
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ class MemoryDisk:
     Args:
         delay_s: Asked for each transaction how long it takes.
         on_commit: Called after each transaction with the path of what it changed.
+        is_full: Asked before each transaction whether there is no room for it.
 
     """
 
@@ -35,9 +36,11 @@ class MemoryDisk:
         self,
         delay_s: Callable[[], float] = lambda: 0.0,
         on_commit: Callable[[Path], None] = lambda _: None,
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         self.delay_s = delay_s
         self.on_commit = on_commit
+        self.is_full = is_full
         self._files: dict[Path, sqlite3.Connection] = {}
         self._open: dict[Path, list[_Inline]] = {}
 
@@ -141,13 +144,18 @@ class _Inline:
             return
         job = self._jobs.popleft()
         try:
-            with translated(self._path):
-                result = job.work(self._db)
+            result = self._carry_out(job.work)
         except BaseException as error:  # noqa: BLE001 (it is told to whoever waits)
             job.answer.set_exception(error)
         else:
             job.answer.set_result(result)
             self._disk.on_commit(self._path)
+
+    def _carry_out(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._disk.is_full():
+            raise StorageFull(f"no room left for {self._path}")
+        with translated(self._path):
+            return work(self._db)
 
     def _check(self) -> None:
         if self._is_closed:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.test_database import MIGRATIONS, insert, notes
 
 from bazaar_host.memory_disk import MemoryDisk
-from bazaar_protocol.errors import StorageError
+from bazaar_protocol.errors import StorageError, StorageFull
 
 PATH = Path("store.db")
 
@@ -64,6 +64,18 @@ async def test_an_old_copy_comes_back_as_it_was() -> None:
         assert await database.read(notes) == ["one"]
         await database.transaction(insert("other"))
         assert await database.read(notes) == ["one", "other"]
+
+
+async def test_a_full_disk_keeps_nothing_of_it() -> None:
+    full = False
+    disk = MemoryDisk(is_full=lambda: full)
+    async with disk.open(PATH, MIGRATIONS) as database:
+        full = True
+        with pytest.raises(StorageFull):
+            await database.transaction(insert("no"))
+        full = False
+        await database.transaction(insert("yes"))
+        assert await database.read(notes) == ["yes"]
 
 
 async def test_each_commit_is_told_of_before_its_owner_knows() -> None:

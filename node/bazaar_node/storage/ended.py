@@ -11,7 +11,7 @@ from bazaar_protocol.records import Record, parse
 
 async def read_ended(store: NodeStore) -> list[Record]:
     """Return the successions that are kept."""
-    rows = await store.work(lambda db: db.execute("SELECT raw FROM ended").fetchall())
+    rows = await store.read(lambda db: db.execute("SELECT raw FROM ended").fetchall())
     # Our own store: what is in it was verified before it came there.
     return [parse(raw)[0] for (raw,) in rows]
 

@@ -39,7 +39,7 @@ async def load_experience(store: NodeStore) -> Experience:
         StorageError: It cannot be read.
 
     """
-    return await store.work(_load_experience)
+    return await store.read(_load_experience)
 
 
 async def load_probes(store: NodeStore) -> Probes:
@@ -49,7 +49,7 @@ async def load_probes(store: NodeStore) -> Probes:
         StorageError: They cannot be read.
 
     """
-    return await store.work(_load_probes)
+    return await store.read(_load_probes)
 
 
 async def add_canary(store: NodeStore, canary: Canary) -> Canary:

@@ -61,6 +61,11 @@ class NodeProcess(Process):
         return self.settings.database_path
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it has started."""
+        return self.desk is not None
+
+    @property
     def handlers(self) -> Mapping[str, Handler]:
         """What does its work."""
         return {f"{CAPABILITY}@1": self._work}

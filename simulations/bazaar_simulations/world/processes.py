@@ -45,7 +45,7 @@ class Process(ABC):
         self.chance = ground.chance.under(name)
         self.keys: Keypair = self.chance.under("key").keys()
         self.home = Path(name)
-        self.disk = MemoryDisk(self._commit_s, lambda _: ground.on_commit(self))
+        self.disk = MemoryDisk(self._commit_s, lambda _: ground.on_commit(self), self._is_full)
         self.starts = 0
         self.failure: BaseException | None = None
         """What ended it, if nobody wanted it to end."""
@@ -66,6 +66,11 @@ class Process(ABC):
     def place(self) -> str:
         """Where it listens."""
         return f"/ip4/10.0.0.{self._number}/tcp/4001"
+
+    @property
+    @abstractmethod
+    def is_settled(self) -> bool:
+        """Whether it has started; a full disk may keep it from that, and then it says so."""
 
     @property
     def is_up(self) -> bool:
@@ -148,6 +153,9 @@ class Process(ABC):
             self.failure = error
         if error is not None:
             self.note(f"ends with {type(error).__name__}")
+
+    def _is_full(self) -> bool:
+        return self.is_settled and self.chance.happens(self.ground.network.weather.full_disk)
 
     def _commit_s(self) -> float:
         return self.ground.network.weather.commit_s * self.chance.rng.random()

@@ -20,10 +20,17 @@ _NAME_BYTES = 32
 class RelayProcess(Process):
     """A relay."""
 
+    is_serving = False
+
     @property
     def database(self) -> Path:
         """Where its database is on its disk."""
         return self.home / "relay.sqlite3"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has started."""
+        return self.is_serving
 
     @property
     def address(self) -> str:
@@ -55,5 +62,9 @@ class RelayProcess(Process):
             ) as transport,
         ):
             service.addresses = transport.addresses
-            await stopping.wait()
-            await service.drain()
+            self.is_serving = True
+            try:
+                await stopping.wait()
+                await service.drain()
+            finally:
+                self.is_serving = False

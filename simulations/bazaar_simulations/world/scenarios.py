@@ -62,6 +62,11 @@ _ALL: Final = (
         Weather(crash_every_s=12, crash_at_commit=0.004, down_s=8, failing_work=0.05),
     ),
     Scenario(
+        "disks",
+        "disks are full for a moment, again and again, and slow",
+        Weather(full_disk=0.03, commit_s=0.2, break_every_s=40, failing_work=0.05),
+    ),
+    Scenario(
         "restore",
         "nodes come back with old copies of their stores",
         Weather(backup_every_s=8, restore_every_s=25, break_every_s=40, clog_every_s=60),
@@ -85,6 +90,7 @@ _ALL: Final = (
             restore_every_s=60,
             skew_s=20,
             drift=1e-4,
+            full_disk=0.005,
             failing_work=0.05,
         ),
         relays=2,

@@ -15,6 +15,8 @@ class Weather:
     """At most so much longer a message is under way, each by chance."""
     commit_s: float = 0.004
     """At most so long a transaction takes."""
+    full_disk: float = 0
+    """The probability that there is no room for a transaction, just then."""
     break_every_s: float = 0
     """A link breaks, and what is under way on it is lost."""
     half_open: float = 0.3
