@@ -85,6 +85,12 @@ def make_app(*, with_help: bool = False) -> App:
         "bazaar_relay.commands:app", "relay", group=_RELAY, help="Run a relay, or look after one."
     )
     app.command(
+        "bazaar_simulations.commands:app",
+        "simulate",
+        group=_MORE,
+        help="Attack a market of many agents, or shake a small world of real nodes and relays.",
+    )
+    app.command(
         "bazaar_node.demo.command:demo",
         "demo",
         group=_MORE,

@@ -33,6 +33,8 @@ _USUAL_VALUE: Final = 1.0
 """The median of the values."""
 _SPREAD: Final = 0.8
 _ASKED_BY_HOSTILE: Final = 3
+_TIES: Final = 1e-9
+"""By how much chance may move a score: it decides between equals only."""
 _MESSAGES_PER_JOB: Final = 5
 """Post, award, accept, result and verdict; bids are counted one by one."""
 
@@ -180,11 +182,15 @@ class Market:
         rows = np.arange(len(egos)) if rows is None else rows
         scores = self._look(view.scores, rows, bidders)
         if self._defence.declines:
-            is_seasoned = self._books.receipts[egos[rows]] >= SEASONED_FROM
-            if "known from the start" in self._setting.tried:
+            tried = self._setting.tried
+            least = 3 if "seasoned by three" in tried else SEASONED_FROM
+            is_seasoned = self._books.receipts[egos[rows]] >= least
+            if "known from the start" in tried:
                 is_seasoned |= view.is_known[rows].sum(axis=1) >= SEASONED_FROM
             is_bid = is_bid & ((scores >= view.least) | ~is_seasoned[:, None])
-        scores = scores + self._rng.random(scores.shape) * 1e-9
+        scores = scores + self._rng.random(scores.shape) * _TIES
+        if "vouched first" in self._setting.tried:
+            scores += self._look(view.is_vouched, rows, bidders) * _TIES
         return np.where(is_bid, scores, -np.inf)
 
     @staticmethod

@@ -23,7 +23,9 @@ PROPOSALS: Final = {
     "known by a quarter": "a poster is known from a quarter of a job on, not from half of one",
     "invite again": "with each extension invite five more, of all that stand high enough",
     "rounds of posting": "opinions fade by what their rater has posted, not by its whole log",
-    "known from the start": "turn down strangers from the first task on, where anybody is known",
+    "known from the start": "turn down strangers from the first task on, where ten are known",
+    "vouched first": "of bidders that score alike, take one that is vouched for",
+    "seasoned by three": "turn down strangers from three receipts on, not from ten",
 }
 """Changes to the product that were tried here: none of them is in it."""
 

@@ -1,0 +1,23 @@
+"""``bazaar simulate``: attack a market of many, or shake a small world of the real code."""
+
+from cyclopts import App
+
+_HERE = "bazaar_simulations.commands."
+
+app = App(
+    name="simulate",
+    help="Attack a market of many agents, or shake a small world of real nodes and relays.",
+    help_epilogue="Example: bazaar simulate table --seeds 5",
+    result_action="return_value",
+)
+app.command(_HERE + "listing:list_all", "list", help_epilogue="Example: bazaar simulate list")
+app.command(
+    _HERE + "running:run",
+    "run",
+    help_epilogue="Example: bazaar simulate run ring --share 0.4 --seeds 5",
+)
+app.command(
+    _HERE + "table:table",
+    "table",
+    help_epilogue="Example: bazaar simulate table --seeds 5 --jobs 2 --plots pictures",
+)
