@@ -6,12 +6,10 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import structlog
 
 from bazaar_host import clock, logs
 from bazaar_host.metrics import Metrics, render
@@ -35,16 +33,6 @@ asyncio.run(main())
 @pytest.fixture
 def out() -> io.StringIO:
     return io.StringIO()
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Generator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_machines_get_json_without_payloads(out: io.StringIO) -> None:
