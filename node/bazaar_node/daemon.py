@@ -170,6 +170,7 @@ def _office(
     office = RelayOffice(evidence.keys, transport, evidence.store, driver)
     office.rng = around.rng()
     office.name = settings.name
+    office.stamper.bits_max = settings.pow_bits_max
     office.recover_command = _recover_command(settings)
     return office
 

@@ -72,6 +72,11 @@ class FileSettings:
         "The relays to trade through, as multiaddrs that end in /p2p/ID: "
         '["/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..."]',
     )
+    pow_bits_max: Annotated[int, Meta(ge=0, le=limits.WORK_BITS_MAX)] = setting(
+        limits.WORK_BITS_DONE_MAX,
+        "The most work that is done for a relay which asks for it before it takes anything, in "
+        "bits: 20 are a second or two of one core, and each more doubles it.",
+    )
     listen: list[str] = setting(
         ["/ip4/127.0.0.1/tcp/0"],
         "Where other nodes fetch large inputs and results from; port 0 means any.",

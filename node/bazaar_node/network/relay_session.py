@@ -9,7 +9,7 @@ swallowed come again, since the listener subscribes anew from the cursor it has 
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -26,8 +26,10 @@ from bazaar_protocol.errors import (
     Unreachable,
 )
 from bazaar_protocol.framing import pack
+from bazaar_protocol.work_wanted import PREFIX, WorkWanted, read_work_wanted
 
 SOFTWARE: Final = "bazaar"
+_TAKEN: Final = ("accepted", "duplicate")
 _FRAME_OVERHEAD_BYTES: Final = 64
 _RECORD_OVERHEAD_BYTES: Final = 5
 
@@ -101,6 +103,8 @@ class RelaySession:
         """Set once an attempt has failed; a listener sets it when it has what others wait for."""
         self.malformed_count = 0
         """How many links ended because the relay broke the protocol."""
+        self.work: Callable[[WorkWanted], Awaitable[bytes | None]] = _no_work
+        """Does the proof of work that a relay asks for: returns a stamp, or none."""
         self._transport = transport
         self._listener = listener
         self._rng = rng
@@ -145,13 +149,33 @@ class RelaySession:
 
         It is of the type that belongs to the request; another would have ended the link.
         """
+        try:
+            return await self._connected().request(frame)
+        except Refused as refused:
+            if refused.prefix != PREFIX or not await self._show_work(str(refused)):
+                raise
         return await self._connected().request(frame)
 
     async def publish(self, raws: Sequence[bytes]) -> list[str]:
         """Publish records in order, in as many frames as it takes; a status for each.
 
-        When it raises, some of them may have been published.
+        If the relay asks for work first, that is done. When it raises, some of them may have been
+        published.
         """
+        statuses = await self._publish(raws)
+        refused = [place for place, one in enumerate(statuses) if one.startswith(f"{PREFIX}:")]
+        if not refused or not await self._show_work(statuses[refused[0]]):
+            return statuses
+        # What comes after the first of them may have been refused for the hole that it left.
+        return statuses[: refused[0]] + await self._publish(raws[refused[0] :])
+
+    async def _show_work(self, status: str) -> bool:
+        """Publish a stamp such as ``status`` asks for; False if there is none that is taken."""
+        wanted = read_work_wanted(status)
+        stamp = None if wanted is None else await self.work(wanted)
+        return stamp is not None and (await self._publish([stamp]))[0] in _TAKEN
+
+    async def _publish(self, raws: Sequence[bytes]) -> list[str]:
         relay = self._connected()
         statuses: list[str] = []
         under_way: deque[tuple[Pending, int]] = deque()
@@ -337,6 +361,10 @@ class RelaySession:
                 await self._listener.on_letter(self, number, sealed)
             case frames.Lagged(cursor):
                 await self._listener.on_lagged(self, cursor)
+
+
+async def _no_work(_: WorkWanted) -> None:
+    """Leave it: who has not been told how to do any does none."""
 
 
 def _batches(raws: Sequence[bytes]) -> list[tuple[bytes, ...]]:

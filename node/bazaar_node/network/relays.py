@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from bazaar_host.links import Transport
@@ -18,6 +19,7 @@ from bazaar_node.market.events import KeepData, Offer
 from bazaar_node.network.own_log import Ahead, Covered, Parted, compare
 from bazaar_node.network.relay_client import RelayClient
 from bazaar_node.network.relay_session import RelaySession
+from bazaar_node.network.stamping import Stamper
 from bazaar_node.storage.outbox import Outbox
 from bazaar_node.storage.store import NodeStore, Parcel
 from bazaar_protocol import limits
@@ -68,6 +70,7 @@ class RelayOffice:
         self.driver = driver
         self.rng = random.Random()
         self.outbox = Outbox(store)
+        self.stamper = Stamper(keys, driver.clock.now_ms)
         self.clients: dict[str, RelayClient] = {}
         self.is_ready = asyncio.Event()
         """Set once some relay has confirmed that our store is not an old copy."""
@@ -101,6 +104,8 @@ class RelayOffice:
             for address in addresses:
                 client = RelayClient(address, self)
                 client.mark = marks.get(address, client.mark)
+                if client.agent is not None:
+                    client.session.work = partial(self.stamper.stamp, client.agent)
                 self.clients[address] = client
                 tasks.create_task(client.session.run())
                 tasks.create_task(client.publish_forever())
