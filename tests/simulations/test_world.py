@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,6 +35,7 @@ from bazaar_simulations.world.weather import Weather
 from bazaar_simulations.world.world import World
 
 SEEDS = range(3)
+TRIES = 20
 EXPOSED = "nobody honest is ever exposed"
 LOST = "what was acknowledged is never lost"
 FORGED = "no forged record is accepted"
@@ -56,6 +57,16 @@ def broken(world: World, seconds: float = 120.0) -> BrokenInvariant:
     with pytest.raises(BrokenInvariant) as caught:
         world.run(seconds)
     return caught.value
+
+
+def broken_soon(make: Callable[[int], World], seconds: float = 120.0) -> BrokenInvariant:
+    """Return what breaks in the first of some worlds in which it does: it takes some bad luck."""
+    for seed in range(TRIES):
+        try:
+            make(seed).run(seconds)
+        except BrokenInvariant as error:
+            return error
+    raise AssertionError(f"nothing breaks in {TRIES} worlds")
 
 
 # The same run for the same seed.
@@ -128,19 +139,22 @@ def test_a_relay_that_acknowledges_before_the_commit() -> None:
 
 
 class Losing(RelayProcess):
-    """Has lost its newest records whenever it comes back."""
+    """Has lost some old records whenever it comes back."""
 
     def start(self) -> None:
         db = self.disk.look(self.database)
         if db is not None:
-            db.execute("DELETE FROM record WHERE cursor > (SELECT max(cursor) - 5 FROM record)")
+            db.execute("DELETE FROM record WHERE cursor IN (2, 3)")
         super().start()
 
 
 def test_a_relay_that_loses_what_it_has_acknowledged() -> None:
     weather = Weather(crash_every_s=20, relay_share=1.0)
-    error = broken(World(3, agents=3, weather=weather, task_every_s=4, make_relay=Losing))
-    assert error.invariant in {LOST, "nothing fails unseen", BY_ITSELF, TERMINAL}
+    error = broken_soon(
+        lambda seed: World(seed, agents=3, weather=weather, task_every_s=4, make_relay=Losing)
+    )
+    assert error.invariant == LOST
+    assert "lost record" in error.what
 
 
 def test_a_node_that_publishes_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +198,9 @@ class Reckless(NodeProcess):
 
 def test_a_node_that_signs_two_entries_for_one_place() -> None:
     weather = Weather(backup_every_s=5, restore_every_s=20)
-    error = broken(World(2, agents=3, weather=weather, task_every_s=3, make_node=Reckless), 300)
+    error = broken_soon(
+        lambda seed: World(seed, agents=3, weather=weather, task_every_s=3, make_node=Reckless)
+    )
     assert error.invariant == EXPOSED
     assert "signed twice" in error.what
 
@@ -230,13 +246,15 @@ def let_pass(task: Task, record: Record, _epoch: int, _states: set[State]) -> Aw
 
 def test_a_fold_that_does_not_look_at_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that were thought dead come back with what they did meanwhile."""
-    weather = Weather(partition_every_s=20, partition_s=45, one_way=0)
-    world = World(7, agents=4, weather=weather, task_every_s=4)
-    world.run(200)
+    weather = Weather(partition_every_s=12, partition_s=45, one_way=0)
+
+    def make(seed: int) -> World:
+        return World(seed, agents=4, weather=weather, task_every_s=2)
+
+    make(1).run(150)  # as long as it does look, nothing breaks
     monkeypatch.setattr(task_fold, "_check_epoch", lambda *_: None)
     monkeypatch.setattr(task_fold, "_check_attempt", let_pass)
-    error = broken(World(7, agents=4, weather=weather, task_every_s=4), 200)
-    assert error.invariant in {STALE, "at most one live epoch for each task"}
+    assert broken_soon(make, 150).invariant == STALE
 
 
 def test_a_node_whose_deadlines_never_pass(monkeypatch: pytest.MonkeyPatch) -> None:

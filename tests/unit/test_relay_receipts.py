@@ -266,3 +266,18 @@ async def test_a_statement_is_of_one_moment() -> None:
         body = unseal(stated.record).body
         assert isinstance(body, evidence_kinds.Statement)
         assert (body.seq, body.own_seq) == (seq, seq)
+
+
+async def test_a_log_whose_first_commit_failed_begins_with_the_next_entry(
+    ada: Trader, bo: Trader
+) -> None:
+    driver = await Driver(fails="the disk is full").start()
+    driver.fails = ""
+    await driver.join(ada, bo)
+    post = ada.claim_post(RELAY.agent)
+    await driver.publish(ada, post)
+    award = await driver.claim(bo, post)
+    assert isinstance(award, Record)
+    entries = await driver.store.log(RELAY.agent, first=1, last=9, limit=9)
+    assert [unseal(raw).kind for raw in entries] == ["genesis", "award"]
+    assert entries[1] == award.raw

@@ -67,8 +67,8 @@ class RelayMachine:
     ) -> None:
         self.cursor = 0
         """The newest cursor of the store, as far as this machine was told."""
-        self._recovery = recovery
         self._state = RelayState(keys, entropy, policy or Policy())
+        self._state.recovery = recovery
         self._pipeline = Pipeline(self._state)
         self._receipts = Receipts(self._state)
         self._subscriptions = Subscriptions()
@@ -144,7 +144,7 @@ class RelayMachine:
         if started.cursor:
             state.recent.begin(now_ms)
         if started.head.seq == 0:
-            self._pipeline.begin_log(self._recovery, now_ms)
+            self._pipeline.begin_log(now_ms)
         for record in started.adverts:
             advert = record.body
             if isinstance(advert, Advert) and advert.version > state.adverts.version(record.author):

@@ -63,9 +63,9 @@ class Pipeline:
         """Whether nothing is waiting or under way."""
         return not self._works and self._running is None
 
-    def begin_log(self, recovery: bytes, now_ms: int) -> None:
+    def begin_log(self, now_ms: int) -> None:
         """Sign the first entry of the relay's log."""
-        self._sequencer.begin_log(recovery, now_ms)
+        self._sequencer.begin_log(now_ms)
 
     def publish(
         self, connection: ConnectionId, peer: AgentId, publish: frames.Publish, now_ms: int

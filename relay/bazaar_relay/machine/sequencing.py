@@ -50,9 +50,9 @@ class Sequencer:
     def __init__(self, state: RelayState) -> None:
         self._state = state
 
-    def begin_log(self, recovery: bytes, now_ms: int) -> None:
+    def begin_log(self, now_ms: int) -> None:
         """Sign the first entry of the relay's log."""
-        append(self._state, Genesis(recovery), (), now_ms)
+        append(self._state, Genesis(self._state.recovery), (), now_ms)
 
     def claim(self, task_id: RecordId, worker: AgentId, answered: Answered, now_ms: int) -> Record:
         """Award a task to ``worker``, or return the award that it holds already.

@@ -85,6 +85,8 @@ class RelayState:
         self.recent = Recent(limits.RECENT_IDS_MAX)
         self.heads: Bounded[AgentId, Head] = Bounded(limits.HEADS_CACHED_MAX)
         self.own_head = Head.empty()
+        self.recovery = b""
+        """Hash of the recovery key, for the first entry of our log."""
         self.tasks: Bounded[RecordId, Task] = Bounded(limits.TASKS_CACHED_MAX)
         self.standings: Bounded[AgentId, Standing] = Bounded(limits.HEADS_CACHED_MAX)
         self.said: Bounded[tuple[RecordId, AgentId], int] = Bounded(limits.PARTNERS_KNOWN_MAX)
