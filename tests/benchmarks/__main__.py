@@ -23,6 +23,7 @@ from tests.benchmarks import (
     report,
     reputation,
     trades,
+    worlds,
 )
 from tests.benchmarks.measuring import Bench, Row
 
@@ -39,6 +40,7 @@ SUBJECTS: Final[dict[str, Callable[[Bench], Coroutine[None, None, list[Row]]]]] 
     "links": links.run,
     "nodes": nodes.run,
     "reputation": reputation.run,
+    "worlds": worlds.run,
 }
 
 app = App(name="benchmarks", help="Measure speed, each figure beside its limit or a control.")

@@ -28,6 +28,6 @@ async def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
     names = " ".join(row["name"] for row in rows)
     for what in (
         "intake, libp2p", "fan-out to 1 ", "claim + complete", "accepted, 8 at a time",
-        "10 bids", "chain", "catch-up", "tax of auction", "link: 256", "node: idle",
+        "10 bids", "chain", "catch-up", "tax of auction", "link: 256", "node: idle", "world: idle",
     ):  # fmt: skip
         assert what in names

@@ -34,7 +34,7 @@ from bazaar_simulations.world.scenarios import SCENARIOS, find
 from bazaar_simulations.world.weather import Weather
 from bazaar_simulations.world.world import World
 
-SEEDS = range(3)
+SEEDS = range(2)
 TRIES = 20
 EXPOSED = "nobody honest is ever exposed"
 LOST = "what was acknowledged is never lost"

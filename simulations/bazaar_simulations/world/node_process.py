@@ -35,6 +35,8 @@ class WorkFailure(Exception):
 class NodeProcess(Process):
     """A node."""
 
+    database_name = NodeSettings(home=Path()).database_path.name
+
     def __init__(self, ground: Ground, name: str, relays: Sequence[str], *, price: int) -> None:
         super().__init__(ground, name)
         self.desk: Desk | None = None
@@ -54,11 +56,6 @@ class NodeProcess(Process):
         key_files.write(self.settings.key_path, self.keys, None)
         recovery = self.chance.under("recovery").keys().agent
         self.settings.recovery_public_path.write_text(to_did(recovery), encoding="ascii")
-
-    @property
-    def database(self) -> Path:
-        """Where its database is on its disk."""
-        return self.settings.database_path
 
     @property
     def is_settled(self) -> bool:

@@ -36,6 +36,7 @@ class Ground:
 class Process(ABC):
     """A relay or a node: a disk that stays, and what runs on it from time to time."""
 
+    database_name: str
     is_honest = True
     """Whether it does as it should; what others do breaks no promise of ours."""
 
@@ -45,6 +46,8 @@ class Process(ABC):
         self.chance = ground.chance.under(name)
         self.keys: Keypair = self.chance.under("key").keys()
         self.home = Path(name)
+        self.database = self.home / self.database_name
+        """Where its database is on its disk."""
         self.disk = MemoryDisk(self._commit_s, lambda _: ground.on_commit(self), self._is_full)
         self.starts = 0
         self.failure: BaseException | None = None
@@ -56,11 +59,6 @@ class Process(ABC):
         ground.network.names[self.keys.agent] = name
         self._number = len(ground.network.names)
         self.home.mkdir()
-
-    @property
-    @abstractmethod
-    def database(self) -> Path:
-        """Where its database is on its disk."""
 
     @property
     def place(self) -> str:

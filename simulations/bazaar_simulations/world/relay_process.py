@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from bazaar_host.links import RELAY_PROTOCOL
 from bazaar_host.surroundings import Surroundings
@@ -20,12 +19,8 @@ _NAME_BYTES = 32
 class RelayProcess(Process):
     """A relay."""
 
+    database_name = "relay.sqlite3"
     is_serving = False
-
-    @property
-    def database(self) -> Path:
-        """Where its database is on its disk."""
-        return self.home / "relay.sqlite3"
 
     @property
     def is_settled(self) -> bool:
