@@ -21,3 +21,8 @@ app.command(
     "table",
     help_epilogue="Example: bazaar simulate table --seeds 5 --jobs 2 --plots pictures",
 )
+app.command(
+    _HERE + "checking:eigentrust",
+    "eigentrust",
+    help_epilogue="Example: bazaar simulate eigentrust --seeds 3",
+)

@@ -26,14 +26,18 @@ from bazaar_simulations.population.setting import PROPOSALS, Setting
 from bazaar_simulations.population.sweep import Row, sweep
 from bazaar_simulations.population.tables import (
     ATTACKS,
+    ablations,
     amplification,
     as_json,
     attack_of,
+    column_of,
     goals,
     settings,
 )
 
 _AMPLIFICATION_MOST = 2.5
+_WIDTH = 132
+"""Of what is written into a file, so that no number is broken."""
 
 
 def table(
@@ -46,6 +50,7 @@ def table(
     jobs: Annotated[int, Parameter(help="How many processes.")] = 1,
     engine: Annotated[Literal["local", "ray"], Parameter(help="Where to run.")] = "local",
     tried: Annotated[tuple[str, ...], Parameter(help="Changes to ours to try.")] = (),
+    parts: Annotated[bool, Parameter(help="Ours without each of its parts instead.")] = False,
     plots: Annotated[Path | None, Parameter(help="Folder for pictures, PNG and SVG.")] = None,
     out: Annotated[Path | None, Parameter(help="File for all figures, as JSON.")] = None,
     json: Annotated[bool, Parameter(help="Write JSON instead of tables.")] = False,
@@ -59,6 +64,8 @@ def table(
     if seeds < 1 or not all(0.0 < share <= 0.9 for share in shares):
         raise ConfigError("--seeds is at least 1, and --shares are above 0 and at most 0.9")
     every = settings(attacks or ATTACKS, defences or DEFENCES, shares, tried=frozenset(tried))
+    if parts:
+        every = [one for share in shares for one in ablations(attacks or ATTACKS, share)]
     with _progress() as progress:
         bar = progress.add_task("runs", total=len(every) * seeds)
         rows = sweep(
@@ -86,18 +93,20 @@ def _progress() -> Progress:
 
 def _show(rows: Mapping[Setting, Row], shares: Sequence[float], figures: Sequence[str]) -> None:
     console = Console()
-    defences = list(dict.fromkeys(one.defence for one in rows))
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    columns = list(dict.fromkeys(map(column_of, rows)))
     for share in shares:
-        at_share = {(attack_of(one), one.defence): row for one, row in rows.items()
+        at_share = {(attack_of(one), column_of(one)): row for one, row in rows.items()
                     if one.share in {0.0, share}}  # fmt: skip
         for figure in figures:
             title = f"{figure.replace('_', ' ')}, {share:.0%} malicious (mean ± 95 % interval)"
-            shown = Table("attack", *defences, title=title)
+            shown = Table("attack", *columns, title=title)
             for attack in dict.fromkeys(attack for attack, _ in at_share):
-                cells = [at_share[attack, defence][figure] for defence in defences]
+                cells = [at_share[attack, column][figure] for column in columns]
                 shown.add_row(attack, *map(str, cells))
             console.print(shown)
-        if "ours" in defences:
+        if "ours" in columns:
             _show_goals(console, rows, share)
 
 

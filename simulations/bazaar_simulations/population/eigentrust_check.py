@@ -13,19 +13,24 @@ D      and some, the spies, serve good files always and praise the ring
 =====  =============================================================================
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
 from bazaar_simulations.adversaries.adversary import Bools, Floats, Ints
 from bazaar_simulations.population.eigentrust import trust_of
+from bazaar_simulations.population.intervals import Interval, interval
 
 Threat: TypeAlias = Literal["A", "B", "C", "D"]
 
+_PLAIN: Final[tuple[Threat, ...]] = ("A", "B")
 _PRE_TRUSTED: Final = 3
 _CYCLES: Final = 30
-_QUERIES_PER_CYCLE: Final = 50
+_COUNTED_FROM: Final = 15
+"""What comes before is how trust begins; the published curves are of a steady state."""
+_QUERIES: Final = 50
 _GOOD_ANSWERS: Final = 0.10
 _MALICIOUS_ANSWERS: Final = 0.20
 _HONEST_ERROR: Final = 0.05
@@ -47,21 +52,51 @@ class Network:
     seed: int = 0
 
 
-def of_share(threat: Threat, share: float, *, uses_trust: bool, seed: int) -> Network:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Bad downloads in one case."""
+
+    threat: Threat
+    case: str
+    without: Interval
+    """Whom to load from is drawn at random."""
+    trusting: Interval
+
+
+def of_share(threat: Threat, share: float) -> Network:
     """Return the network of sixty peers, three more that are pre-trusted, and a malicious share."""
     malicious = round(60 * share)
-    return Network(threat, 60 - malicious, malicious, uses_trust=uses_trust, seed=seed)
+    return Network(threat, 60 - malicious, malicious)
 
 
 def bad_downloads(network: Network) -> float:
     """Return which part of the good peers' downloads is bad."""
     peers = _Peers(network)
-    for _ in range(_CYCLES):
-        for _ in range(_QUERIES_PER_CYCLE * peers.size // 63):
-            peers.query()
+    for number in range(_CYCLES):
+        if number == _COUNTED_FROM:
+            peers.downloads = peers.bad = 0
+        peers.cycle()
         if network.uses_trust:
             peers.reckon()
     return peers.bad / peers.downloads
+
+
+def check(seeds: Sequence[int]) -> list[Found]:
+    """Return the curves of all four threat models, without and with trust."""
+    networks = [(threat, f"{share:.0%} malicious", of_share(threat, share))
+                for threat in _PLAIN for share in (0.0, 0.2, 0.4, 0.7)]  # fmt: skip
+    networks += [("C", f"{share:.0%} bad files", Network("C", 53, 20, bad_files=share))
+                 for share in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]  # fmt: skip
+    networks += [("D", f"{bad} malicious, {spies} spies", Network("D", 63, bad, spies))
+                 for bad, spies in ((40, 0), (36, 4), (30, 10), (20, 20), (10, 30))]  # fmt: skip
+    return [
+        Found(threat, case, *(
+            interval(bad_downloads(replace(network, uses_trust=uses_trust, seed=seed))
+                     for seed in seeds)
+            for uses_trust in (False, True)
+        ))
+        for threat, case, network in networks
+    ]  # fmt: skip
 
 
 class _Peers:
@@ -79,22 +114,25 @@ class _Peers:
         self._trust[:_PRE_TRUSTED] = 1.0 / _PRE_TRUSTED
         self.downloads = self.bad = 0
 
-    def query(self) -> None:
-        """Let a peer at random load a file from whom it would rather."""
+    def cycle(self) -> None:
+        """Let every peer ask fifty times or so, each time loading from whom it would rather."""
         rng = self._rng
-        asker = int(rng.integers(self.size))
-        answering = np.flatnonzero(rng.random(self.size) < self._answers)
-        answering = answering[answering != asker]
-        if not len(answering):
-            return
-        source = self._source(answering)
-        is_good_file = bool(rng.random() < self._chance(source))
-        if self._is_good[asker]:
-            self.downloads += 1
-            self.bad += not is_good_file
-            self._content[asker, source] += 1 if is_good_file else -1
-        elif self._network.threat == "A":
-            self._content[asker, source] += -1 if is_good_file else 1
+        askers = rng.integers(0, self.size, _QUERIES * self.size)
+        answers = rng.random((len(askers), self.size)) < self._answers
+        answers[np.arange(len(askers)), askers] = False
+        answered = answers.any(axis=1)
+        askers, answers = askers[answered], answers[answered]
+        sources = _drawn(self._wishes(answers), rng)
+        is_good_file = rng.random(len(askers)) < self._chances()[sources]
+        is_good_peer = self._is_good[askers]
+        self.downloads += int(is_good_peer.sum())
+        self.bad += int((is_good_peer & ~is_good_file).sum())
+        said = np.where(is_good_file, 1.0, -1.0)
+        if self._network.threat == "A":
+            said[~is_good_peer] *= -1.0
+        else:
+            said[~is_good_peer] = 0.0
+        np.add.at(self._content, (askers, sources), said)
 
     def reckon(self) -> None:
         """Compute everybody's trust from what they are content with."""
@@ -108,18 +146,25 @@ class _Peers:
             local[np.ix_(self._spies, self._malicious)] = 1.0
         self._trust = trust_of(local, np.arange(_PRE_TRUSTED))
 
-    def _source(self, answering: Ints) -> int:
-        rng = self._rng
+    def _wishes(self, answers: Bools) -> Floats:
+        """Return by query and peer how likely the asker is to load from it, before scaling."""
         if not self._network.uses_trust:
-            return int(rng.choice(answering))
-        trust = self._trust[answering]
-        strangers = answering[trust <= _NO_TRUST]
-        known = answering[trust > _NO_TRUST]
-        if len(strangers) and (not len(known) or rng.random() < _TRIES_STRANGERS):
-            return int(rng.choice(strangers))
-        trust = self._trust[known]
-        return int(rng.choice(known, p=trust / trust.sum()))
+            return answers.astype(float)
+        is_known = self._trust > _NO_TRUST
+        known, strangers = answers & is_known, answers & ~is_known
+        tries = self._rng.random(len(answers)) < _TRIES_STRANGERS
+        takes_stranger = strangers.any(axis=1) & (tries | ~known.any(axis=1))
+        return np.where(takes_stranger[:, None], strangers, known * self._trust)
 
-    def _chance(self, source: int) -> float:
-        is_malicious = source in self._malicious
-        return 1.0 - self._network.bad_files if is_malicious else 1.0 - _HONEST_ERROR
+    def _chances(self) -> Floats:
+        """Return how often each peer serves a good file."""
+        chances = np.full(self.size, 1.0 - _HONEST_ERROR)
+        chances[self._malicious] = 1.0 - self._network.bad_files
+        return chances
+
+
+def _drawn(weights: Floats, rng: np.random.Generator) -> Ints:
+    """Return one column for each row, drawn by its weights."""
+    sums = weights.cumsum(axis=1)
+    drawn = rng.random(len(weights)) * sums[:, -1]
+    return np.asarray((sums > drawn[:, None]).argmax(axis=1))

@@ -88,6 +88,7 @@ class Market:
         self._bad_met = np.zeros((size - honest, size), bool)
         self._ledger = Ledger()
         self._number = 0
+        self._is_last_call = False
 
     def round(self, number: int) -> None:
         """Let one round pass."""
@@ -148,11 +149,13 @@ class Market:
         bidders, is_bid, values = tasks
         turn = self._rng.permutation(len(egos))
         chosen = award(self._wishes(egos, view, (bidders, is_bid)), bidders, free, turn)
-        for _ in range(SOLICITATIONS):
+        for again in range(SOLICITATIONS):
             left = np.flatnonzero(chosen == NOBODY)
-            more, is_more = self._more_bids(egos, view, left)
-            wishes = self._wishes(egos, view, (more, is_more), left)
-            chosen[left] = award(wishes, more, free, turn[left])
+            more = self._more_bids(egos, view, left)
+            self._is_last_call = again == SOLICITATIONS - 1
+            wishes = self._wishes(egos, view, more, left)
+            chosen[left] = award(wishes, more[0], free, turn[left])
+        self._is_last_call = False
         left = np.flatnonzero(chosen == NOBODY)
         left = left[values[left] <= _USUAL_VALUE]
         is_small = is_bid[left] & self._look(view.is_vouched & ~view.is_known, left, bidders[left])
@@ -185,6 +188,8 @@ class Market:
             tried = self._setting.tried
             least = 3 if "seasoned by three" in tried else SEASONED_FROM
             is_seasoned = self._books.receipts[egos[rows]] >= least
+            if "strangers last" in tried and not self._is_last_call:
+                is_seasoned[:] = True
             if "known from the start" in tried:
                 is_seasoned |= view.is_known[rows].sum(axis=1) >= SEASONED_FROM
             is_bid = is_bid & ((scores >= view.least) | ~is_seasoned[:, None])

@@ -25,6 +25,7 @@ PROPOSALS: Final = {
     "rounds of posting": "opinions fade by what their rater has posted, not by its whole log",
     "known from the start": "turn down strangers from the first task on, where ten are known",
     "vouched first": "of bidders that score alike, take one that is vouched for",
+    "strangers last": "take strangers before ten receipts too only after the extensions",
     "seasoned by three": "turn down strangers from three receipts on, not from ten",
 }
 """Changes to the product that were tried here: none of them is in it."""

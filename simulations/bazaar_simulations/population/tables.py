@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bazaar_simulations.adversaries.registry import ADVERSARIES
 from bazaar_simulations.population.intervals import Interval
-from bazaar_simulations.population.setting import Setting
+from bazaar_simulations.population.setting import PARTS, Setting
 from bazaar_simulations.population.sweep import Row
 
 NO_ATTACK: Final = "no attack"
@@ -54,6 +54,21 @@ def settings(
                 )  # fmt: skip
                 found[setting] = None
     return list(found)
+
+
+def ablations(attacks: Iterable[str], share: float, principals: int = 100) -> list[Setting]:
+    """Return ours against each attack, whole and without each of its parts."""
+    whole = frozenset[str]()
+    return [
+        Setting(attack=attack, share=share, off=off, principals=principals)
+        for attack in attacks
+        for off in (whole, *(frozenset({part}) for part in PARTS))
+    ]
+
+
+def column_of(setting: Setting) -> str:
+    """Return the name of a column of the table."""
+    return setting.defence if not setting.off else f"no {', '.join(sorted(setting.off))}"
 
 
 def attack_of(setting: Setting) -> str:

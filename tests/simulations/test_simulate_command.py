@@ -1,0 +1,98 @@
+"""``bazaar simulate``: what it lists, runs, refuses and draws."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from bazaar_node.__main__ import run
+from bazaar_protocol.errors import ConfigError
+from bazaar_simulations.adversaries.registry import ADVERSARIES
+from bazaar_simulations.commands.table import table
+from bazaar_simulations.population import plots
+from bazaar_simulations.population.setting import Setting
+from bazaar_simulations.population.sweep import sweep
+from bazaar_simulations.population.tables import settings
+
+DOC = Path(__file__).parents[2] / "docs" / "simulations.md"
+
+
+def test_every_row_of_the_documented_table_is_an_adversary() -> None:
+    lines = DOC.read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| attack |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append(line.split("|")[1].strip())
+    assert set(rows) == {*ADVERSARIES, "no attack"} - {"Sybil x30"}
+
+
+def test_it_lists_all_adversaries(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {one["name"] for one in listed["adversaries"]} == set(ADVERSARIES)
+    assert {one["name"] for one in listed["worlds"]} >= {"calm", "crashes"}
+
+
+def test_a_table_has_all_figures_and_says_which_goals_are_missed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table.json"
+    assert table(attacks=("ring",), defences=("none", "ours"), seeds=2, out=out) == 0
+    said = capsys.readouterr().out
+    assert "no attack" in said
+    assert "goals met at 40%" in said
+    rows = json.loads(out.read_text())["rows"]
+    assert [(one["attack"], one["defence"]) for one in rows] == [
+        ("no attack", "none"), ("no attack", "ours"), ("ring", "none"), ("ring", "ours"),
+    ]  # fmt: skip
+    assert rows[2]["figures"]["bad"]["mean"] > 0.3 > rows[3]["figures"]["bad"]["mean"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["run", "nobody"],
+        ["run", "ring", "--share", "1.5"],
+        ["run", "ring", "--agents", "1000000"],
+        ["run", "ring", "--without", "luck"],
+        ["table", "--attacks", "nobody"],
+        ["table", "--seeds", "0"],
+    ],
+    ids=" ".join,
+)
+def test_what_makes_no_sense_is_refused(wrong: list[str]) -> None:
+    assert run(["simulate", *wrong]) == 2
+
+
+def test_where_runs_take_place_makes_no_difference() -> None:
+    every = [Setting(attack, principals=20, rounds=10) for attack in ("ring", "spies")]
+    done: list[None] = []
+    alone = sweep(every, range(3), on_done=lambda: done.append(None))
+    assert sweep(every, [2, 1, 0], jobs=2) == alone
+    assert list(alone) == every
+    assert len(done) == 6
+
+
+def test_pictures_have_axes_units_and_intervals(tmp_path: Path) -> None:
+    every = settings(["ring"], ["none", "ours"], [0.2, 0.4], principals=20)
+    rows = sweep([Setting(one.attack, one.defence, one.share, principals=20, rounds=10)
+                  for one in every], range(2))  # fmt: skip
+    written = plots.draw(rows, tmp_path / "pictures")
+    assert {path.suffix for path in written} == {".png", ".svg"}
+    drawing = (tmp_path / "pictures" / "bad-ring.svg").read_text()
+    assert "malicious principals (%)" in drawing
+    assert "bad outcomes (% of served tasks)" in drawing
+    assert "95 % confidence intervals" in drawing
+    assert "LineCollection" in drawing  # the bars of the intervals
+    assert (tmp_path / "pictures" / "bad-ring.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ConfigError, match="pip install 'bazaar"):
+        plots.draw({}, tmp_path)
