@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.archives import Site, convicted, eventually, party
 from tests.evidence_records import sign
+from tests.lives import stamped
 from tests.reputation_records import deal
 
 from bazaar_node.service import PostRequest
@@ -195,3 +196,22 @@ async def test_a_trade_is_evidence_for_both_sides_of_it(site: Site) -> None:
             assert imported.refused == 0
             (shown,) = await cy.archive.receipts(worker)
             assert shown.finding.strand.rater == poster
+
+
+async def test_a_stamp_of_a_stranger_is_seen_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks has never heard of its author, and may hear of it before or after."""
+    monkeypatch.setattr(limits, "STAMP_BITS_MIN", 8)
+    early, late = party("early"), party("late")
+    async with site.relay(1):
+        await site.publish([early.log[0], stamped(early)])
+        async with site.node("ada") as ada:
+            await site.publish([late.log[0], stamped(late)])
+            for one in (early, late):
+                await eventually(partial(_is_stamped, ada.archive, one.agent))
+            assert (await ada.archive.history(late.agent)).entries == 0, "its log is nobody's wish"
+
+
+async def _is_stamped(archive: Archive, agent: AgentId) -> bool:
+    return archive.scorer.score(agent).admission == "stamped"

@@ -29,8 +29,8 @@ from bazaar_protocol.sealing import open_sealed
 if TYPE_CHECKING:
     from bazaar_node.network.relays import RelayOffice
 
-HEARD_KINDS: Final = ("proof", "omission", "succession")
-"""What concerns everybody."""
+HEARD_KINDS: Final = ("proof", "omission", "succession", "stamp")
+"""What concerns everybody. A stamp is there for those who have never heard of its author."""
 PARCELS_PER_TURN: Final = 128
 RETRY_S: Final = 0.5
 MAIL_TRIES_MAX: Final = 20

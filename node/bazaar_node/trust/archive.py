@@ -43,8 +43,8 @@ ROUND_S: Final = 5.0
 RECEIPTS_EVERY_S: Final = 60.0
 PAUSE_S: Final = 0.05
 """Between two transactions of ours, so that trades are not held up."""
-OWN_KINDS: Final = ("stamp", "vouch")
-"""Evidence by an agent about itself or others, heard from those that we know."""
+OWN_KINDS: Final = ("vouch",)
+"""What is heard from those that we know: nobody else's vouch can weigh anything."""
 _POINTS: Final = 10_000
 
 log = logger(__name__)

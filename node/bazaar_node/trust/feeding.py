@@ -85,8 +85,12 @@ def check_witnessed(raws: Iterable[bytes]) -> list[Record]:
 
 
 def feed_witnessed(records: list[Record], last: int, way: Way, db: sqlite3.Connection) -> News:
-    """Take over what subscriptions brought, up to a number."""
-    news = keep(db, records, way)
+    """Take over what subscriptions brought, up to a number.
+
+    Entries of logs that nobody wants are left out: anybody could begin any number of them.
+    """
+    wanted = [one for one in records if one.seq == 0 or authors.read_known(db, one.author)]
+    news = keep(db, wanted, way)
     db.execute("DELETE FROM witnessed WHERE number <= ?", (last,))
     return news
 
