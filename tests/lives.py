@@ -24,9 +24,9 @@ def recovery_of(party: Party) -> Keypair:
     return Keypair.from_name(f"recovery of {party.name}")
 
 
-def mortal(name: str) -> Party:
+def mortal(name: str, time_ms: int = 1_000) -> Party:
     """Return an agent that can be ended by its recovery key."""
-    party = Party(name)
+    party = Party(name, time_ms=time_ms)
     party.log.clear()
     party.say(kinds.Genesis(recovery_hash(recovery_of(party).agent)))
     return party

@@ -8,19 +8,22 @@ from pathlib import Path
 import pytest
 from tests.archives import Site, convicted, eventually, party
 from tests.evidence_records import sign
-from tests.lives import stamped
+from tests.lives import end, mortal, stamped
 from tests.reputation_records import deal
 
+from bazaar_host import clock
 from bazaar_node.service import PostRequest
 from bazaar_node.settings import OfferSettings
 from bazaar_node.trust import authors
 from bazaar_node.trust.archive import Archive
 from bazaar_node.trust.histories import Circle
 from bazaar_node.trust.receipts import Receipt
+from bazaar_node.trust.reports import History
 from bazaar_protocol import evidence_kinds, limits
 from bazaar_protocol.identity import AgentId, parse_agent
 from bazaar_protocol.log import Head, check_proof
 from bazaar_relay.storage.memory_store import MemoryStore
+from bazaar_reputation.scores import Scorer
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.xdist_group("heavy")]
 
@@ -215,3 +218,37 @@ async def test_a_stamp_of_a_stranger_is_seen_at_once(
 
 async def _is_stamped(archive: Archive, agent: AgentId) -> bool:
     return archive.scorer.score(agent).admission == "stamped"
+
+
+async def test_who_carries_on_keeps_what_was_earned_and_no_thief_spoils_it(site: Site) -> None:
+    bo, cy, heir = mortal("bo", clock.now_ms()), party("cy"), party("heir")
+    deal(cy, bo, "accepted")
+    heir.say(evidence_kinds.Vouch(bo.agent, is_withdrawn=False))
+    ended = end(bo, heir, bo.head.seq, time_ms=clock.now_ms())
+    async with site.relay(1):
+        await site.publish([bo.log[0], cy.log[0], *cy.log[1:2], *bo.log[1:], *cy.log[2:]])
+        async with site.node("ada") as ada:
+            for one in (bo, heir):
+                await want(ada.archive, one.agent, Circle.BIDDER)
+            await ada.archive.follow()
+            await eventually(lambda: ada.archive.receipts(bo.agent))
+            assert set(await site.publish([ended, *heir.log])) == {"accepted"}
+            deal(cy, bo, "rejected")  # by a thief, whom no relay helps
+            await ada.archive.evidence.keep([*bo.log, *cy.log], Circle.PARTNER)
+            await ada.archive.look_into(heir.agent)
+            assert (await eventually(lambda: _ended(ada.archive, bo.agent))).heir == heir.agent
+            parts = ada.archive.scorer.parts(heir.agent)
+            shown = [one.finding.why for one in await ada.archive.receipts(bo.agent)]
+        assert shown == ["accepted"]
+        assert parts == ()  # ada has no way to cy: nobody's word weighs anything yet
+        async with site.node("ada") as ada:
+            assert (await ada.archive.history(bo.agent)).heir == heir.agent
+            scorer = Scorer(ada.archive.book, cy.agent)
+            score = scorer.score(heir.agent)
+            assert (score.is_known, score.bad) == (True, 0.0)
+            assert scorer.score(bo.agent) == score
+
+
+async def _ended(archive: Archive, agent: AgentId) -> History | None:
+    history = await archive.history(agent)
+    return None if history.heir is None else history
