@@ -282,7 +282,10 @@ async def test_an_address_is_counted_whoever_comes_from_it(ada: Trader, bo: Trad
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("fe80::1%eth0", "fe80::/64"),
-        ("memory", "memory"),
+        ("127.0.0.1", ""),
+        ("::1", ""),
+        ("::ffff:127.0.0.1", ""),
+        ("memory", ""),
     ],
 )
 def test_what_counts_as_one_address(address: str, network: str) -> None:

@@ -135,14 +135,15 @@ class Admission:
             return f"at most {size.amount} bytes per second"
         address_records = Rate(policy.address_records_per_s, saved=2)
         address_size = Rate(policy.address_bytes_per_s, saved=2)
-        if not self._address_records.has_left(network, address_records, now_ms):
-            return f"at most {address_records.amount} records per second from one address"
-        if not self._address_bytes.has_left(network, address_size, now_ms):
-            return f"at most {address_size.amount} bytes per second from one address"
+        if network:
+            if not self._address_records.has_left(network, address_records, now_ms):
+                return f"at most {address_records.amount} records per second from one address"
+            if not self._address_bytes.has_left(network, address_size, now_ms):
+                return f"at most {address_size.amount} bytes per second from one address"
+            self._address_records.spend(network, address_records, cost.records, now_ms)
+            self._address_bytes.spend(network, address_size, cost.bytes, now_ms)
         self._records.spend(agent, records, cost.records, now_ms)
         self._bytes.spend(agent, size, cost.bytes, now_ms)
-        self._address_records.spend(network, address_records, cost.records, now_ms)
-        self._address_bytes.spend(network, address_size, cost.bytes, now_ms)
         return ""
 
     def keeping_refusal(self, author: Caller, now_ms: int) -> str:
@@ -190,15 +191,21 @@ class Admission:
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one address: of version 6 what one customer has, 64 bits of it."""
+    """Return what counts as one address: of version 6 what one customer has, 64 bits of it.
+
+    Nothing is counted for this machine itself, which is returned as an empty text: its agents are
+    the operator's, or come through a proxy that makes all the world look like one address.
+    """
     try:
         host = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return address  # in memory, for one
-    if host.version == 4:
-        return str(host)
-    four = host.ipv4_mapped
-    return str(ipaddress.ip_network((int(host), 64), strict=False)) if four is None else str(four)
+        return ""  # links in memory
+    if isinstance(host, ipaddress.IPv6Address):
+        four = host.ipv4_mapped
+        if four is None and not host.is_loopback:
+            return str(ipaddress.ip_network((int(host), 64), strict=False))
+        host = host if four is None else four
+    return "" if host.is_loopback else str(host)
 
 
 def expires_ms(record: Record, now_ms: int) -> int | None:

@@ -24,6 +24,7 @@ class Connection:
         self._tasks = tasks
         self.is_failed = False
         """Nothing more is taken from it."""
+        self._paused_until_s = 0.0
         self._unanswered = 0
         self._waiting_bytes = 0
         self._owed: list[bytes] = []
@@ -39,6 +40,15 @@ class Connection:
         ):
             self._changed.clear()
             await self._changed.wait()
+        pause_s = self._paused_until_s - asyncio.get_running_loop().time()
+        if pause_s > 0:
+            await asyncio.sleep(pause_s)
+
+    def pause(self) -> None:
+        """Read nothing for a while, which grows: who goes on beyond its allowance costs less so."""
+        now_s = asyncio.get_running_loop().time()
+        until_s = max(now_s, self._paused_until_s) + limits.PAUSE_AFTER_REFUSAL_S
+        self._paused_until_s = min(until_s, now_s + limits.PAUSE_S_MAX)
 
     def expect_answer(self) -> None:
         """Count a request that will be answered later."""

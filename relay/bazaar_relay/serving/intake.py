@@ -71,6 +71,7 @@ class Intake:
     def want(self, verify: Verify) -> None:
         """Check these soon; many are checked together."""
         self._wanted.append(verify)
+        self._changed.set()
 
     def finished(self, records: int) -> None:
         """Take note that records were answered for."""
@@ -90,10 +91,11 @@ class Intake:
     async def serve(self, tasks: asyncio.TaskGroup) -> None:
         """Work until cancelled."""
         while True:
-            while not self._turns or not self._may_start:
+            while not self._wanted and not (self._turns and self._may_start):
                 self._changed.clear()
                 await self._changed.wait()
-            self._gather()
+            if self._may_start:
+                self._gather()
             batch, self._wanted = self._wanted, []
             raws = [raw for verify in batch for raw in verify.raws]
             if self._threads is None or len(raws) <= limits.RECORDS_INLINE_MAX:

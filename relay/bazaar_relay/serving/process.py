@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from bazaar_host.addresses import Address
@@ -61,49 +62,59 @@ async def run_relay(
     keys, recovery = homes.open_keys(place, passphrase)
     settings.addresses(keys.agent, ())  # refuses what is wrong before anything is opened
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(
-            SqliteStore.open(place.database_path, name=os.urandom(_NAME_BYTES))
-        )
-        options = Options(
-            policy=settings.policy(place.lists()),
-            about=settings.about(),
-            recovery=recovery,
-            clock=SteadyClock().now_ms,
-        )
-        service = await stack.enter_async_context(RelayService.open(keys, store, options))
-        transport = await stack.enter_async_context(
-            Libp2pTransport.open(
-                keys,
-                settings.listen,
-                [RELAY_PROTOCOL],
-                service.on_link,
-                bounds=settings.connection_limits(),
-            )
-        )
-        addresses = settings.addresses(keys.agent, transport.addresses)
-        service.addresses = addresses
-        if any(map(_is_everywhere, addresses)):
-            logger("relay").warning(
-                "nobody can dial the addresses that others are told; give --announce",
-                addresses=addresses,
-            )
+        service, transport = await _open(stack, place, settings, keys=keys, recovery=recovery)
+        addresses = service.addresses
         http = ""
         if (web_place := settings.http_place()) is not None:
             http = await stack.enter_async_context(open_web(service, web_place))
         tell = stack.enter_context(homes.announced(place, addresses, http))
-
-        def on_hangup() -> None:
-            try:
-                tell(_reload(place, service, reload))
-            except ConfigError as error:
-                logger("relay").error("nobody can be told of that", trouble=str(error))
-
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
+        _reload_on_hangup(partial(_reload, place, service, reload), tell)
         logger("relay").info("serving", addresses=transport.addresses, http=http)
         on_ready(addresses)
         await stop.wait()
         logger("relay").info("stopping")
         await service.drain()  # before the links close
+
+
+async def _open(
+    stack: AsyncExitStack, place: Home, settings: FileSettings, *, keys: Keypair, recovery: bytes
+) -> tuple[RelayService, Libp2pTransport]:
+    """Open the store, serve it, and listen, until ``stack`` is left."""
+    store = await stack.enter_async_context(
+        SqliteStore.open(place.database_path, name=os.urandom(_NAME_BYTES))
+    )
+    options = Options(
+        policy=settings.policy(place.lists()),
+        about=settings.about(),
+        recovery=recovery,
+        clock=SteadyClock().now_ms,
+    )
+    service = await stack.enter_async_context(RelayService.open(keys, store, options))
+    bounds = settings.connection_limits()
+    transport = await stack.enter_async_context(
+        Libp2pTransport.open(
+            keys, settings.listen, [RELAY_PROTOCOL], service.on_link, bounds=bounds
+        )
+    )
+    service.addresses = settings.addresses(keys.agent, transport.addresses)
+    if any(map(_is_everywhere, service.addresses)):
+        logger("relay").warning(
+            "nobody can dial the addresses that others are told; give --announce",
+            addresses=service.addresses,
+        )
+    return service, transport
+
+
+def _reload_on_hangup(reload: Callable[[], str], tell: Callable[[str], None]) -> None:
+    """Have SIGHUP reload, and tell the other commands what came of it."""
+
+    def on_hangup() -> None:
+        try:
+            tell(reload())
+        except ConfigError as error:
+            logger("relay").error("nobody can be told of that", trouble=str(error))
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
 
 
 def _reload(place: Home, service: RelayService, reload: Callable[[], FileSettings]) -> str:

@@ -283,10 +283,16 @@ class RelayService:
                     self._tasks.create_task(self._read(effect))
                 case _:
                     if isinstance(effect, Reply) and isinstance(effect.frame, frames.Published):
-                        self.counters.count_statuses(effect.frame.statuses)
-                        self._intake.finished(len(effect.frame.statuses))
+                        self._finish(effect.connection, effect.frame.statuses)
                     self._outgoing.carry_out(effect, self._tasks)
         self._outgoing.flush()
+
+    def _finish(self, number: ConnectionId, statuses: tuple[str, ...]) -> None:
+        self.counters.count_statuses(statuses)
+        self._intake.finished(len(statuses))
+        connection = self._outgoing.connections.get(number)
+        if connection is not None and statuses and statuses[0].startswith("rate-limited:"):
+            connection.pause()
 
     def _welcome(self) -> frames.Welcome:
         return frames.Welcome(
