@@ -204,7 +204,8 @@ def _fold(ledger: Ledger, turn: Turn, task: RecordId, records: Iterable[Record])
     if ledger.is_past(task):
         return
     now_ms, at_ms = turn.now_ms, 0
-    for record in records:
+    # A relay may have been told of the award before the post: a log travels ahead of the rest.
+    for record in sorted(records, key=lambda record: record.id != task):
         # When we first saw it is lost. What others assert can only make a deadline come earlier
         # than it would from now on, and never one before that of the record in front of it.
         at_ms = turn.now_ms = max(at_ms, min(record.time_ms, now_ms))
