@@ -4,9 +4,11 @@ from bazaar_protocol.errors import Equivocation, MalformedRecord, RemoteError
 from bazaar_protocol.evidence import check_omission
 from bazaar_protocol.evidence_kinds import Omission, Proof, Reset
 from bazaar_protocol.identity import AgentId
+from bazaar_protocol.kinds import Award
 from bazaar_protocol.log import check_proof
 from bazaar_protocol.records import Record, RecordId, record_id, unseal
 from bazaar_simulations.world.broken import BrokenInvariant
+from bazaar_simulations.world.journal import short
 
 
 class KnownRecords:
@@ -14,13 +16,17 @@ class KnownRecords:
 
     Args:
         honest: Who is, with names: whoever runs our code unchanged.
+        awards_are_unique: Whether nobody ever awards an epoch twice. Who comes back with an old
+            copy, while the relay that has its award is away, cannot know of it.
 
     """
 
-    def __init__(self, honest: dict[AgentId, str]) -> None:
+    def __init__(self, honest: dict[AgentId, str], *, awards_are_unique: bool) -> None:
         self._honest = honest
+        self._awards_are_unique = awards_are_unique
         self._records: dict[RecordId, Record] = {}
         self._places: dict[tuple[AgentId, RecordId], list[Record]] = {}
+        self._awards: dict[tuple[AgentId, bytes, int], Record] = {}
 
     def get(self, name: RecordId) -> Record | None:
         """Return a record that somebody has accepted."""
@@ -63,6 +69,18 @@ class KnownRecords:
                 "nobody honest is ever exposed", f"{name} signed twice for {record.seq}: {kinds}"
             )
         others.append(record)
+        if self._awards_are_unique and isinstance(record.body, Award):
+            self._check_award(record, record.body)
+
+    def _check_award(self, record: Record, body: Award) -> None:
+        place = (record.author, body.task, body.epoch)
+        known = self._awards.setdefault(place, record)
+        if known.id != record.id:
+            raise BrokenInvariant(
+                "at most one live epoch for each task",
+                f"{self._honest[record.author]} awarded epoch {body.epoch} of task "
+                f"{short(body.task)} twice",
+            )
 
     def _check_accusation(self, record: Record, keeper: str) -> None:
         try:

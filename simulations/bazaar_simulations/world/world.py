@@ -89,7 +89,7 @@ class World:
         self._network = WeatherNetwork(self._chance.under("network"), self.weather, self.journal)
         honest: dict[AgentId, str] = {}
         self._honest = honest
-        self._known = KnownRecords(honest)
+        self._known = KnownRecords(honest, awards_are_unique=relays == 1)
         self._wire = Wire(self._known)
         self._network.taps.append(self._see)
         self._watches: dict[str, NodeWatch | RelayWatch] = {}
