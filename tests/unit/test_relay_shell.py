@@ -14,11 +14,13 @@ from bazaar_protocol import frames, limits
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.records import Record
+from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.difficulty import WorkPolicy
 from bazaar_relay.machine.events import ConnectionId, Event, Received, Replay
 from bazaar_relay.serving.connection import Connection
 from bazaar_relay.serving.fanout import Feed, News
 from bazaar_relay.serving.intake import Intake
-from bazaar_relay.serving.service import RelayService
+from bazaar_relay.serving.service import Options, RelayService
 from bazaar_relay.serving.turns import Turns
 from bazaar_relay.storage.memory_store import MemoryStore
 from bazaar_relay.storage.store import Batch, NewRecord, Stored
@@ -195,3 +197,41 @@ async def test_links_that_fell_silent_and_too_many_of_one_agent_are_ended(
         assert (await clients[-1].next(frames.Error)).code == "timeout"
         monkeypatch.undo()
         await clients[2].ask(frames.Ping)
+
+
+async def test_a_strangers_first_word_waits_for_nobody_elses() -> None:
+    network, relay, store = MemoryNetwork(), Keypair.from_name("relay"), GatedStore()
+    store.gate.set()
+    options = Options(policy=Policy(work=WorkPolicy(bits=8)), clock=lambda: NOW_MS)
+    async with (
+        RelayService.open(relay, store, options) as service,
+        network.open(relay, ["/memory/r"], [RELAY_PROTOCOL], service.on_link) as listening,
+        network.open(Keypair.from_name("ada"), [], [RELAY_PROTOCOL], lambda _: None) as dialing,
+    ):
+        client = Client(await dialing.dial(None, listening.addresses, RELAY_PROTOCOL))
+        await client.hello()
+        ada = Trader.named("ada")
+        store.gate.clear()
+        store.has_scanned.clear()
+        publishing = asyncio.create_task(client.publish(ada.genesis(), ada.intake()))
+        await store.has_scanned.wait()  # for its stamps
+        store.gate.set()
+        accepted, refused = await publishing
+        assert accepted == "accepted"
+        assert refused.startswith("pow: 8 bits wanted for day ")
+
+
+async def test_who_goes_on_beyond_its_allowance_is_read_from_more_slowly() -> None:
+    loop = asyncio.get_running_loop()
+    async with link_pair() as (_, link), asyncio.TaskGroup() as tasks:
+        connection = Connection(ConnectionId(1), link, tasks)
+        began_s = loop.time()
+        await connection.wait_for_room()
+        for _ in range(3):
+            connection.pause()
+        await connection.wait_for_room()
+        assert loop.time() - began_s >= 3 * limits.PAUSE_AFTER_REFUSAL_S - 0.01
+        for _ in range(1_000):
+            connection.pause()
+        async with asyncio.timeout(2 * limits.PAUSE_S_MAX):
+            await connection.wait_for_room()
