@@ -96,3 +96,16 @@ def test_without_matplotlib_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ConfigError, match="pip install 'bazaar"):
         plots.draw({}, tmp_path)
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match="pip install 'bazaar"):
+        sweep([Setting()], [0], engine="ray")
+
+
+@pytest.mark.slow
+def test_on_ray_the_figures_are_the_same() -> None:
+    pytest.importorskip("ray", reason="Ray is an extra: pip install 'bazaar[ray]'")
+    every = [Setting("ring", principals=20, rounds=10)]
+    assert sweep(every, range(2), engine="ray") == sweep(every, range(2))

@@ -83,20 +83,25 @@ def bad_downloads(network: Network) -> float:
 
 def check(seeds: Sequence[int]) -> list[Found]:
     """Return the curves of all four threat models, without and with trust."""
-    networks = [(threat, f"{share:.0%} malicious", of_share(threat, share))
+    networks = [(f"{share:.0%} malicious", of_share(threat, share))
                 for threat in _PLAIN for share in (0.0, 0.2, 0.4, 0.7)]  # fmt: skip
-    networks += [("C", f"{share:.0%} bad files", Network("C", 53, 20, bad_files=share))
+    networks += [(f"{share:.0%} bad files", Network("C", 53, 20, bad_files=share))
                  for share in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]  # fmt: skip
-    networks += [("D", f"{bad} malicious, {spies} spies", Network("D", 63, bad, spies))
+    networks += [(f"{bad} malicious, {spies} spies", Network("D", 63, bad, spies))
                  for bad, spies in ((40, 0), (36, 4), (30, 10), (20, 20), (10, 30))]  # fmt: skip
     return [
-        Found(threat, case, *(
-            interval(bad_downloads(replace(network, uses_trust=uses_trust, seed=seed))
-                     for seed in seeds)
-            for uses_trust in (False, True)
-        ))
-        for threat, case, network in networks
-    ]  # fmt: skip
+        Found(
+            network.threat,
+            case,
+            _over(replace(network, uses_trust=False), seeds),
+            _over(network, seeds),
+        )
+        for case, network in networks
+    ]
+
+
+def _over(network: Network, seeds: Sequence[int]) -> Interval:
+    return interval(bad_downloads(replace(network, seed=seed)) for seed in seeds)
 
 
 class _Peers:

@@ -64,7 +64,7 @@ def sweep(
 
 
 def _row(runs: Sequence[Figures]) -> Row:
-    columns = zip(*map(astuple, runs), strict=True)
+    columns = zip(*(astuple(one) for one in runs), strict=True)
     return {name: interval(column) for name, column in zip(FIGURES, columns, strict=True)}
 
 
