@@ -19,6 +19,8 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (
     "accepted", "accepted", "accepted", "rejected", "disputed", "revealed", "breached", "silent",
     "delivered", "withdrawn",
 )  # fmt: skip
+JUDGED: Final[tuple[Outcome, ...]] = ("accepted", "rejected", "disputed")
+MOSTLY_GOOD: Final[tuple[Outcome, ...]] = (*OUTCOMES, *JUDGED[:1] * 10)
 
 
 class Siege:
@@ -50,7 +52,7 @@ class Siege:
             one, other = self.chance.sample(everybody, 2)
             if one in self.strangers and (other in self.strangers or self.chance.random() < 0.5):
                 one, other = self.chance.choice(self.honest), one
-            outcome = self.chance.choice((*OUTCOMES, *["accepted"] * 10))
+            outcome = self.chance.choice(MOSTLY_GOOD)
             relays = tuple(self.chance.sample(everybody, 2))
             # Who lets a stranger judge another's work has handed over its own word on it.
             judge = self.chance.choice((None, None, *self.honest, other))
@@ -77,7 +79,7 @@ class Siege:
     def _trap(self) -> None:
         """Have a stranger commit to a wrong answer, which an honest judge does not confirm."""
         _, worker, judge = self.chance.sample(self.honest, 3)
-        outcome = self.chance.choice(("accepted", "rejected", "disputed"))
+        outcome = self.chance.choice(JUDGED)
         terms = Deal(judge=judge, has_canary=True, result=WRONG)
         self.real += deal(self._stranger(), worker, outcome, terms)
 

@@ -15,7 +15,7 @@ from bazaar_node.trust.histories import Circle
 from bazaar_protocol import records
 from bazaar_protocol.evidence_kinds import Vouch
 from bazaar_protocol.identity import Keypair
-from bazaar_protocol.records import Record
+from bazaar_protocol.records import Record, Unknown
 
 
 def unsolicited(author: Party, helper: Party, victim: Party) -> list[Record]:
@@ -101,6 +101,7 @@ def _forge(chance: random.Random, record: Record) -> bytes:
         return bytes(raw)
     # Dated anew, all else the same; its forger has no other key than its own.
     forger = Keypair.from_name("forger")
+    assert not isinstance(record.body, Unknown)
     signed = records.seal(
         forger, record.body, time_ms=record.time_ms + 1, seq=record.seq, prev=record.prev
     )
