@@ -14,13 +14,15 @@ from bazaar_host.flow import SendGate
 from bazaar_host.surroundings import Surroundings
 from bazaar_node.driver import Driver
 from bazaar_node.market.events import Change, Outgoing, Ticked
+from bazaar_node.network.relay_client import RelayClient
+from bazaar_node.network.relay_session import RelaySession
 from bazaar_node.storage.store import NodeStore, RelayMark
 from bazaar_protocol import limits, task as task_fold
 from bazaar_protocol.errors import IllegalTransition
 from bazaar_protocol.framing import pack
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.kinds import Award, Genesis
-from bazaar_protocol.records import NO_RECORD, Record, parse, seal
+from bazaar_protocol.records import NO_RECORD, Record, parse, seal, unseal
 from bazaar_protocol.task import State, Task
 from bazaar_relay.serving import intake
 from bazaar_relay.storage.memory_store import MemoryStore
@@ -264,6 +266,18 @@ def test_a_node_whose_deadlines_never_pass(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Driver, "begin_ticking", listen_only)
     error = broken(World(1, agents=2))
     assert error.invariant == TERMINAL
+
+
+def test_a_worker_that_hears_of_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = RelayClient.on_event
+
+    async def deaf(client: RelayClient, session: RelaySession, cursor: int, raw: bytes) -> None:
+        if unseal(raw).kind != "verdict":
+            await honest(client, session, cursor, raw)
+
+    monkeypatch.setattr(RelayClient, "on_event", deaf)
+    error = broken(World(1, agents=2))
+    assert error.invariant == "poster and worker agree in the end"
 
 
 def test_a_driver_whose_queue_has_no_bound() -> None:

@@ -3,8 +3,9 @@
 import sqlite3
 from typing import Final
 
+from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Award
-from bazaar_protocol.records import RecordId
+from bazaar_protocol.records import RecordId, unseal
 from bazaar_simulations.world.attempts import Attempts, Taken
 from bazaar_simulations.world.broken import BrokenInvariant
 from bazaar_simulations.world.journal import short
@@ -19,6 +20,15 @@ _EVENTS: Final = """
     SELECT event.number, event.task, event.what, event.agent, event.epoch, event.is_folded,
            record.raw
     FROM event LEFT JOIN record ON record.id = event.record WHERE event.number > ?
+"""
+
+
+_JUDGED: Final = """
+    SELECT task.id, task.state, record.raw
+    FROM task JOIN event ON event.task = task.id AND event.what = 'award' AND event.is_folded
+    JOIN record ON record.id = event.record
+    WHERE task.role = 'poster' AND task.state IN ('accepted', 'rejected')
+    GROUP BY task.id HAVING event.number = max(event.number)
 """
 
 
@@ -107,6 +117,29 @@ def check_terminal(nodes: list[NodeProcess]) -> None:
                 raise BrokenInvariant(
                     "every task comes to an end",
                     f"task {short(task)} of {node.name} is still {state}",
+                )
+
+
+def check_agreement(nodes: list[NodeProcess]) -> None:
+    """Check that a worker knows of each verdict on its work.
+
+    Raises:
+        BrokenInvariant: It holds that the task is not over, or ended in another way.
+
+    """
+    by_agent = {node.keys.agent: node for node in nodes}
+    for node in nodes:
+        db = node.disk.look(node.database)
+        judged = [] if db is None else db.execute(_JUDGED).fetchall()
+        for task, state, raw in judged:
+            award = unseal(raw).body
+            assert isinstance(award, Award)
+            worker = by_agent[AgentId(award.worker)]
+            known = states_of(worker).get(task)
+            if known is not None and known[1] != state:
+                raise BrokenInvariant(
+                    "poster and worker agree in the end",
+                    f"task {short(task)} is {state} for {node.name}, {known[1]} for {worker.name}",
                 )
 
 

@@ -30,7 +30,12 @@ from bazaar_simulations.world.node_process import NodeProcess
 from bazaar_simulations.world.processes import Ground, Process
 from bazaar_simulations.world.relay_process import RelayProcess
 from bazaar_simulations.world.storms import Storms
-from bazaar_simulations.world.watching_nodes import NodeWatch, check_terminal, states_of
+from bazaar_simulations.world.watching_nodes import (
+    NodeWatch,
+    check_agreement,
+    check_terminal,
+    states_of,
+)
 from bazaar_simulations.world.watching_relays import RelayWatch, Wire
 from bazaar_simulations.world.weather import Weather
 
@@ -195,6 +200,9 @@ class World:
             await asyncio.sleep(_LOOK_EVERY_S)
             quiet = 0 if self._are_under_way() else quiet + 1
         check_terminal(self.nodes)
+        if len(self.relays) == 1:
+            # With several, an old copy may be caught up while the one that matters is away.
+            check_agreement(self.nodes)
         for relay in self.relays:
             watch = self._watches[relay.name]
             assert isinstance(watch, RelayWatch)
