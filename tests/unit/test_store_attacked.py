@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings, strategies as st
-from tests.evidence_records import OUTCOMES, history, keep, opened, state
+from tests.evidence_records import OUTCOMES, history, keep, opened, sign, state
 from tests.reputation_records import WRONG, Party, deal
 
-from bazaar_node.trust import exchange, feeding
+from bazaar_node.trust import exchange, feeding, flaw_rows, reports
 from bazaar_node.trust.evidence_store import EvidenceStore
-from bazaar_node.trust.histories import Circle
-from bazaar_protocol import records
-from bazaar_protocol.evidence_kinds import Vouch
+from bazaar_node.trust.histories import Circle, Flaw
+from bazaar_protocol import limits, records
+from bazaar_protocol.evidence_kinds import Intake, Vouch
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.records import Record, Unknown
 
@@ -125,6 +125,23 @@ async def test_the_dates_of_records_are_not_read(outcomes: list[str], time_ms: i
                 found.append(sorted(str((one.strand, one.why, one.weight, one.round))  # type: ignore[attr-defined]
                                     for one in rows))  # fmt: skip
     assert found[0] == found[1]
+
+
+async def test_who_is_said_to_have_more_entries_is_no_less_named_for_a_fork(tmp_path: Path) -> None:
+    mal = Party("mal")
+    mal.go_on(3)
+    tails = [
+        Flaw("cut-tail", mal.agent, 5, 9, number.to_bytes(32), "a link that lies")
+        for number in range(limits.FLAWS_PER_AUTHOR_MAX + 9)
+    ]
+    async with opened(tmp_path) as store:
+        await keep(store, mal.log)
+        await store.work(lambda db: flaw_rows.replace_passing(db, mal.agent, tails, 1))
+        await keep(store, [sign(mal, Intake(bytes(32), 9, 9), 3)])
+        found = await store.read(partial(reports.read_history, mal.agent))
+        named = [flaw.what for flaw in found.flaws]
+        assert named.count("fork") == 1
+        assert named.count("cut-tail") == limits.FLAWS_PER_AUTHOR_MAX
 
 
 async def test_entries_of_logs_that_nobody_wants_are_not_kept(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from bazaar_protocol.identity import AgentId
 
 def note(db: sqlite3.Connection, flaw: Flaw, now_ms: int) -> None:
     """Write down a flaw, the first time it is seen."""
-    (count,) = db.execute("SELECT count(*) FROM flaw WHERE agent = ?", (flaw.agent,)).fetchone()
+    # So many of each: whoever links to entries that do not exist leaves room for what is proved.
+    (count,) = db.execute(
+        "SELECT count(*) FROM flaw WHERE agent = ? AND what = ?", (flaw.agent, flaw.what)
+    ).fetchone()
     if count >= limits.FLAWS_PER_AUTHOR_MAX:
         return
     row = (flaw.agent, flaw.what, flaw.place, flaw.last, flaw.source, flaw.note, now_ms)
