@@ -1,6 +1,7 @@
 """``bazaar simulate``: what it lists, runs, refuses and draws."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -98,6 +99,16 @@ def test_without_matplotlib_it_says_what_to_install(
         plots.draw({}, tmp_path)
 
 
+def test_without_numpy_it_says_what_to_install() -> None:
+    program = (
+        "import sys\nsys.modules['numpy'] = None\n"
+        "from bazaar_node.__main__ import run\nsys.exit(run(['simulate', 'list']))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert answer.returncode == 2
+    assert b"pip install 'bazaar[simulations]'" in answer.stderr
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match="pip install 'bazaar"):
@@ -109,3 +120,10 @@ def test_on_ray_the_figures_are_the_same() -> None:
     pytest.importorskip("ray", reason="Ray is an extra: pip install 'bazaar[ray]'")
     every = [Setting("ring", principals=20, rounds=10)]
     assert sweep(every, range(2), engine="ray") == sweep(every, range(2))
+
+
+@pytest.mark.parametrize("command", ["list", "run", "table", "eigentrust"])
+def test_every_help_ends_with_an_example(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", command, "--help"]) == 0
+    last = capfd.readouterr().out.strip().splitlines()[-1]
+    assert last.startswith(f"Example: bazaar simulate {command}")

@@ -37,7 +37,7 @@ GROUPS = {
     "canary": ("add", "list", "remove"),
     "evidence": ("export", "import", "rebuild"),
 }
-ELSEWHERE = {"relay", "demo"}
+ELSEWHERE = {"relay", "simulate", "demo"}
 OURS = sorted(name for name in make_app() if not name.startswith("-") and name not in ELSEWHERE)
 EVERY = [(name,) for name in OURS] + [
     (group, name) for group, names in GROUPS.items() for name in names

@@ -10,19 +10,27 @@ app = App(
     help_epilogue="Example: bazaar simulate table --seeds 5",
     result_action="return_value",
 )
-app.command(_HERE + "listing:list_all", "list", help_epilogue="Example: bazaar simulate list")
+app.command(
+    _HERE + "listing:list_all",
+    "list",
+    help="List the adversaries, and the worlds of real nodes.",
+    help_epilogue="Example: bazaar simulate list",
+)
 app.command(
     _HERE + "running:run",
     "run",
+    help="Run one adversary in a market of many, or one world of real nodes.",
     help_epilogue="Example: bazaar simulate run ring --share 0.4 --seeds 5",
 )
 app.command(
     _HERE + "table:table",
     "table",
+    help="Run every attack against every defence.",
     help_epilogue="Example: bazaar simulate table --seeds 5 --jobs 2 --plots pictures",
 )
 app.command(
     _HERE + "checking:eigentrust",
     "eigentrust",
+    help="Run EigenTrust against the threat models of its own paper.",
     help_epilogue="Example: bazaar simulate eigentrust --seeds 3",
 )
