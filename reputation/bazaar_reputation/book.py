@@ -94,13 +94,8 @@ class Book:
         self._note_standing()
 
     def stamp(self, agent: AgentId) -> None:
-        """Note that ``agent`` shows a proof of work that holds today."""
+        """Note that ``agent`` shows a proof of work: it was done once, and counts for ever."""
         self._stamped.add(self.enter(agent))
-        self._note_standing()
-
-    def unstamp(self, agent: AgentId) -> None:
-        """Note that the proof of work of ``agent`` has aged."""
-        self._stamped.discard(self.enter(agent))
         self._note_standing()
 
     def succeed(self, old: AgentId, new: AgentId | None, last_seq: int) -> None:
