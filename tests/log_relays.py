@@ -54,6 +54,8 @@ class LogRelay:
     status: str = "accepted"
     page: int = limits.RECORDS_PER_FRAME_MAX
     """How many entries it gives at once."""
+    hangs_up: int = 0
+    """How often it ends the link instead of telling a task."""
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def on_link(self, link: Link) -> None:
@@ -68,7 +70,7 @@ class LogRelay:
                 for body in await wire.link.receive():
                     await wire.say(self._answer(frames.decode_to_relay(body)))
         except LinkClosed:
-            return
+            wire.link.close()
 
     def _answer(self, frame: frames.ToRelay) -> frames.Frame:
         match frame:
@@ -77,6 +79,9 @@ class LogRelay:
             case frames.GetLog(request, author, first, last):
                 found = self._entries(author)[max(first, 1) - 1 : last]
                 return frames.Segment(request, found[: self.page], 0, len(found) > self.page)
+            case frames.GetTask() if self.hangs_up:
+                self.hangs_up -= 1
+                raise LinkClosed("it hangs up")
             case frames.GetTask(request, task):
                 found = tuple(record.raw for record in self.tasks.get(RecordId(task), ()))
                 return frames.Segment(request, found, 0, False)

@@ -6,9 +6,10 @@ could show now and shows up later follows the same entry as that reset, and conv
 (docs/adr/0055). All of it is one transaction: an interrupted recovery has changed nothing.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Final
 
@@ -28,7 +29,14 @@ from bazaar_node.settings import NodeSettings
 from bazaar_node.storage.store import BACKUP_MARK, NodeStore
 from bazaar_node.storage.writing import write_change
 from bazaar_protocol import limits
-from bazaar_protocol.errors import LogForked, MalformedRecord, NotFound, RemoteError
+from bazaar_protocol.errors import (
+    LinkClosed,
+    LogForked,
+    MalformedRecord,
+    NotFound,
+    RemoteError,
+    Unreachable,
+)
 from bazaar_protocol.evidence_kinds import Reset
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Post
@@ -36,6 +44,8 @@ from bazaar_protocol.log import Head, check_segment
 from bazaar_protocol.records import Record, RecordId, unseal
 
 REASON: Final = "restored from a backup"
+_TRIES: Final = 4
+_RETRY_S: Final = 0.5
 OpenTransport = Callable[[Keypair], AbstractAsyncContextManager[Transport]]
 
 
@@ -187,16 +197,42 @@ class _Recovery:
         count = 0
         for task in wanted:
             turn = Turn(pen, now_ms)
-            for session in self._sessions:
-                try:
-                    records = [unseal(raw) for raw in await session.task(task)]
-                except RemoteError:  # another relay may know it
-                    continue
+            for records in await self._told(task):
                 _fold(ledger, turn, task, records)
             folded = [change for change in turn.changes if not isinstance(change, Noted)]
             changes += folded
             count += bool(folded)
         return changes, count
+
+    async def _told(self, task: RecordId) -> list[list[Record]]:
+        """Return what each relay has of a task.
+
+        Raises:
+            Unreachable: None could be asked. Without the task we would do again what we have done.
+
+        """
+        told: list[list[Record]] = []
+        lost: list[str] = []
+        for session in self._sessions:
+            try:
+                told.append(await _ask_for(session, task))
+            except (LinkClosed, Unreachable) as error:
+                lost.append(str(error))
+            except RemoteError:  # another relay may know it
+                told.append([])
+        if not told:
+            reasons = "; ".join(lost)
+            raise Unreachable(f"nothing was changed, since the relays were lost: {reasons}")
+        return told
+
+
+async def _ask_for(session: RelaySession, task: RecordId) -> list[Record]:
+    """Return what a relay has of a task; when the link breaks it is asked again."""
+    for _ in range(_TRIES - 1):
+        with suppress(LinkClosed, Unreachable):
+            return [unseal(raw) for raw in await session.task(task)]
+        await asyncio.sleep(_RETRY_S)  # the session dials meanwhile
+    return [unseal(raw) for raw in await session.task(task)]
 
 
 def _fold(ledger: Ledger, turn: Turn, task: RecordId, records: Iterable[Record]) -> None:
