@@ -69,10 +69,19 @@ class KnownRecords:
                 "nobody honest is ever exposed", f"{name} signed twice for {record.seq}: {kinds}"
             )
         others.append(record)
-        if self._awards_are_unique and isinstance(record.body, Award):
-            self._check_award(record, record.body)
 
-    def _check_award(self, record: Record, body: Award) -> None:
+    def keep(self, record: Record) -> None:
+        """Take note that a relay has a record, so that its author can know of it again.
+
+        Raises:
+            BrokenInvariant: It is an award of an epoch that was awarded before.
+
+        """
+        self.spread(record)
+        body = record.body
+        is_ours = record.author in self._honest and self._awards_are_unique
+        if not is_ours or not isinstance(body, Award):
+            return
         place = (record.author, body.task, body.epoch)
         known = self._awards.setdefault(place, record)
         if known.id != record.id:

@@ -66,7 +66,7 @@ class RelayWatch:
     def _take(self, raw: bytes) -> None:
         record = self._known.take(raw, self.relay.name)
         self.durable.add(record.id)
-        self._known.spread(record)
+        self._known.keep(record)
         self.relay.note(f"keeps {record.kind} {short(record.id)}")
         body = record.body
         if record.author == self.relay.keys.agent and isinstance(body, Award):
