@@ -18,7 +18,7 @@ from bazaar_node.service import PostRequest
 from bazaar_node.settings import NodeSettings, OfferSettings
 from bazaar_node.storage.store import BACKUP_MARK
 from bazaar_node.work.workshop import Handler, Task
-from bazaar_protocol.errors import NotFound, OldBackup, RemoteError
+from bazaar_protocol.errors import BazaarError, NotFound, OldBackup, RemoteError
 from bazaar_protocol.identity import Keypair, to_did
 from bazaar_simulations.world.processes import Ground, Process
 
@@ -26,6 +26,7 @@ CAPABILITY: Final = "digest.sha256"
 """What every node of a world offers: the SHA-256 of the input, as text."""
 _RECOVERY_RETRY_S: Final = 5.0
 _ETA_S: Final = 30.0
+_REGRET_S: Final = 4.0
 
 
 class WorkFailure(Exception):
@@ -121,6 +122,17 @@ class NodeProcess(Process):
         else:
             self.posted[bytes.fromhex(view.id)] = self.ground.true_s()
             self.note(f"has posted {view.id[:8]} {view.mode}")
+            if self.chance.happens(self.ground.network.weather.cancelled):
+                await asyncio.sleep(self.chance.wait_s(_REGRET_S))
+                await self._cancel(desk, view.id)
+
+    async def _cancel(self, desk: Desk, task: str) -> None:
+        try:
+            await desk.cancel(task, reason="nobody needs it any more")
+        except BazaarError as error:
+            self.note(f"cannot cancel {task[:8]}: {type(error).__name__}")
+        else:
+            self.note(f"has cancelled {task[:8]}")
 
     async def _work(self, task: Task) -> str:
         chance = self.chance

@@ -49,5 +49,7 @@ class Weather:
     """At most so wrong a clock is; it is set anew when its process starts."""
     drift: float = 0
     """At most so much too fast or too slow a clock runs, as a ratio."""
+    cancelled: float = 0
+    """The probability that who posted a task takes it back, sooner or later."""
     failing_work: float = 0
     """The probability that the work on a task fails."""
