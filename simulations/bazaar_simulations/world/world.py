@@ -44,7 +44,8 @@ _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 (a folder of its own is made in
 _GARBAGE_MIN: Final = 200_000
 _BEGIN_S: Final = 0.1
 _LOOK_EVERY_S: Final = 5.0
-_QUIET_LOOKS: Final = 3
+_QUIET_LOOKS: Final = 13
+"""So long nothing may be under way: longer than it takes to find out that a link is half open."""
 _END_S_MAX: Final = 7_200.0
 """How long the tasks may take to come to an end once the weather is fine."""
 _PRICE_FIRST: Final = 10
