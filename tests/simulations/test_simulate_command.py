@@ -37,6 +37,17 @@ def test_it_lists_all_adversaries(capsys: pytest.CaptureFixture[str]) -> None:
     assert {one["name"] for one in listed["worlds"]} >= {"calm", "crashes"}
 
 
+def test_a_world_is_replayed_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["3", "--scenario", "lossy", "--seconds", "20"]
+    assert run(["simulate", "replay", *arguments]) == 0
+    first = capsys.readouterr().out
+    assert "takes verdict" in first
+    assert run(["simulate", "replay", *arguments]) == 0
+    assert capsys.readouterr().out == first
+    assert run(["simulate", "replay", "4", *arguments[1:]]) == 0
+    assert capsys.readouterr().out != first
+
+
 def test_a_table_has_all_figures_and_says_which_goals_are_missed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

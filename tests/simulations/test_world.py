@@ -119,7 +119,7 @@ def test_what_is_broken_names_the_way_back_to_it() -> None:
     assert error.invariant == BY_ITSELF
     assert error.seed == 11
     assert error.at_s == pytest.approx(10.1)
-    assert "bazaar simulate replay 11 --scenario lossy" in str(error)
+    assert "bazaar simulate replay 11 --scenario lossy --seconds " in str(error)
     assert "ada starts 1" in str(error)
 
 

@@ -34,3 +34,9 @@ app.command(
     help="Run EigenTrust against the threat models of its own paper.",
     help_epilogue="Example: bazaar simulate eigentrust --seeds 3",
 )
+app.command(
+    _HERE + "replaying:replay",
+    "replay",
+    help="Run one world of real nodes again, and show its log.",
+    help_epilogue="Example: bazaar simulate replay 7 --scenario crashes",
+)

@@ -11,6 +11,7 @@ from bazaar_protocol.errors import ConfigError
 from bazaar_simulations.adversaries.registry import ADVERSARIES
 from bazaar_simulations.population.setting import PARTS, PROPOSALS, Setting
 from bazaar_simulations.population.sweep import sweep
+from bazaar_simulations.world.broken import BrokenInvariant
 from bazaar_simulations.world.scenarios import SCENARIOS, find
 
 DefenceName = Literal["none", "average", "beta", "EigenTrust", "walk", "ours"]
@@ -62,7 +63,11 @@ def run(
 
 def _run_world(name: str, seeds: range, seconds: float | None, *, as_json: bool) -> int:
     for seed in seeds:
-        find(name).run(seed, seconds=seconds)
+        try:
+            find(name).run(seed, seconds=seconds)
+        except BrokenInvariant as broken:
+            print(broken)
+            return 1
     said = {"world": name, "seeds": list(seeds), "broken": 0}
     print(json_format.dumps(said) if as_json else f"{name}: {len(seeds)} seeds, nothing broken")
     return 0

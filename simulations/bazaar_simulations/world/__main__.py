@@ -1,11 +1,10 @@
-"""``python -m bazaar_simulations.world``: run many worlds, or one of them again."""
+"""``python -m bazaar_simulations.world``: run many worlds, as ``make simulate`` does."""
 
 import argparse
 import sys
 from typing import Final
 
-from bazaar_simulations.world.broken import BrokenInvariant
-from bazaar_simulations.world.scenarios import SCENARIOS, find
+from bazaar_simulations.world.scenarios import SCENARIOS
 from bazaar_simulations.world.sweep import Ran, sweep
 
 _SEEDS: Final = 10_000
@@ -20,11 +19,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seconds", type=float, default=600.0, help="when to begin no new world")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--replay", type=int, metavar="SEED", help="run one world and show its log")
     wanted = parser.parse_args()
     names = wanted.scenario or list(SCENARIOS)
-    if wanted.replay is not None:
-        return max(_replay(name, wanted.replay) for name in names)
     seeds = range(wanted.first, wanted.first + wanted.seeds)
     told = _Teller()
     swept = sweep(
@@ -51,19 +47,6 @@ class _Teller:
             print(f"{ran.scenario} {ran.seed}: {ran.broken}", flush=True)
         elif self._count % _TELL_EVERY == 0:
             print(f"{self._count} worlds, up to seed {ran.seed}", flush=True)
-
-
-def _replay(name: str, seed: int) -> int:
-    world = find(name).world(seed)
-    try:
-        world.run(find(name).seconds)
-    except BrokenInvariant as broken:
-        print(world.journal.text, end="")
-        print(broken)
-        return 1
-    print(world.journal.text, end="")
-    print(f"nothing is broken; the log's hash is {world.journal.digest}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ class World:
         self.nodes: list[NodeProcess] = []
         self.relays: list[RelayProcess] = []
         self._counts = (agents, relays)
+        self._seconds = 0.0
         self._makers = (make_node, make_relay)
         self._chance = Chance(seed)
         self._network = WeatherNetwork(self._chance.under("network"), self.weather, self.journal)
@@ -110,6 +111,7 @@ class World:
 
         """
         seconds += days * 86_400
+        self._seconds = seconds
         # Relative paths, since whatever a process says of its files has to be the same.
         with (
             TemporaryDirectory(dir=_fast_folder()) as folder,
@@ -286,7 +288,8 @@ class World:
 
     def _explained(self, error: BrokenInvariant) -> BrokenInvariant:
         error.seed = self.seed
-        error.replay = f"bazaar simulate replay {self.seed} --scenario {self.scenario}"
+        named = f"--scenario {self.scenario} --seconds {self._seconds:g}"
+        error.replay = f"bazaar simulate replay {self.seed} {named}"
         return error
 
 
