@@ -15,12 +15,11 @@ WEIGHT_LEAST: Final = 0.1
 class Vouches:
     """What every log says about whom its author vouches for. Agents are numbers here."""
 
-    __slots__ = ("_outstanding", "_said", "_vouchers")
+    __slots__ = ("_outstanding", "_said")
 
     def __init__(self) -> None:
         # All that was ever said, and not the newest only: a log may turn out to end before that.
         self._said: dict[int, dict[int, dict[int, bool]]] = {}
-        self._vouchers: dict[int, dict[int, None]] = {}
         self._outstanding: dict[tuple[int, int | None], tuple[int, ...]] = {}
 
     def note(self, voucher: int, seq: int, agent: int, *, is_withdrawn: bool) -> None:
@@ -28,7 +27,6 @@ class Vouches:
         words = self._said.setdefault(voucher, {}).setdefault(agent, {})
         # Of two entries for one place that contradict each other, the one that takes back counts.
         words[seq] = is_withdrawn or words.get(seq, False)
-        self._vouchers.setdefault(agent, {})[voucher] = None
         self._outstanding.clear()
 
     def outstanding(self, voucher: int, last_seq: int | None) -> tuple[int, ...]:
@@ -46,10 +44,6 @@ class Vouches:
         if key not in self._outstanding:
             self._outstanding[key] = _first_outstanding(said, last_seq)
         return self._outstanding[key]
-
-    def vouchers(self, agent: int) -> Mapping[int, None]:
-        """Return who has ever vouched for ``agent``, in no order that means anything."""
-        return self._vouchers.get(agent, {})
 
 
 def _first_outstanding(

@@ -53,7 +53,8 @@ async def test_who_forks_his_log_becomes_known_to_every_subscriber(site: Site) -
             proof = await convicted(cy.archive, bo.agent)
             assert isinstance(proof.body, evidence_kinds.Proof)
             assert check_proof(proof.body) == bo.agent
-            assert cy.archive.standing(bo.agent) == 0
+            score = cy.archive.scorer.score(bo.agent)
+            assert (score.lower, score.is_convicted) == (0, True)
         async with site.node("late", (1,)) as late:  # it was not there when it happened
             await convicted(late.archive, bo.agent)
 
@@ -191,7 +192,9 @@ async def test_a_trade_is_evidence_for_both_sides_of_it(site: Site) -> None:
             assert (shown.finding.why, shown.finding.is_good) == ("accepted", True)
             assert desk.archive.scorer.score(about, shown.finding.strand.role).is_known
             assert (await desk.archive.history(about)).circle is Circle.PARTNER
-        assert ada.archive.standing(worker, "text.count") > ada.archive.standing(poster)
+        scorer = ada.archive.scorer
+        trusted = scorer.score(worker, capability="text.count").lower
+        assert trusted > scorer.score(poster).lower
         await ada.archive.export_to(site.folder / "evidence")
         async with site.node("cy") as cy:
             imported = await cy.archive.import_from(site.folder / "evidence")

@@ -45,7 +45,6 @@ PAUSE_S: Final = 0.05
 """Between two transactions of ours, so that trades are not held up."""
 OWN_KINDS: Final = ("vouch",)
 """What is heard from those that we know: nobody else's vouch can weigh anything."""
-_POINTS: Final = 10_000
 
 log = logger(__name__)
 
@@ -78,11 +77,6 @@ class Archive:
     def scorer(self) -> Scorer:
         """The scores as we see them; the same object as long as the node runs."""
         return self.evidence.scorer
-
-    def standing(self, agent: AgentId, capability: str = "") -> int:
-        """Return what we may rely on of a worker, in basis points."""
-        score = self.scorer.score(agent, capability=capability or None)
-        return 0 if score.is_convicted else int(score.lower * _POINTS)
 
     async def history(self, agent: AgentId) -> History:
         """Return what is known of an agent's log, and what is wrong with it."""

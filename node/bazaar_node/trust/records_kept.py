@@ -60,16 +60,6 @@ def read_place(db: sqlite3.Connection, author: AgentId, seq: int) -> list[Record
     return [parse(raw)[0] for (raw,) in rows]
 
 
-def read_log(db: sqlite3.Connection, author: AgentId, first: int, limit: int) -> list[bytes]:
-    """Return entries of a log from ``first`` on, in order; of a forked one, all that are held."""
-    rows = db.execute(
-        """SELECT raw FROM evidence WHERE author = ? AND seq >= ? AND seq > 0
-           ORDER BY seq, id LIMIT ?""",
-        (author, first, limit),
-    )
-    return [raw for (raw,) in rows]
-
-
 def read_all(db: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Record]]:
     """Return records in the order in which they came, with their numbers."""
     rows = db.execute(

@@ -58,14 +58,6 @@ def matches(wanted: Filter, record: Record, audience: tuple[AgentId, ...]) -> bo
     )
 
 
-def matches_route(wanted: Filter, record: Record, agent: AgentId) -> bool:
-    """Tell whether ``wanted`` asks for a route of the older ``record`` to ``agent``.
-
-    Only filters that name the agent in ``to`` do: the others were told when the record was new.
-    """
-    return agent in wanted.to and matches(wanted, record, (agent,))
-
-
 def task_of(record: Record) -> RecordId | None:
     """Return the task that ``record`` is about; a post is about itself."""
     body = record.body
