@@ -175,7 +175,7 @@ def test_nobody_ever_works_more_than_it_can() -> None:
 
 def test_an_interval_is_as_wide_as_student_says() -> None:
     assert interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.303 / 3**0.5))
-    assert interval([4.0]) == (4.0, 0.0)
+    assert interval([4.0]) == (4.0, None)
 
 
 def test_eigentrust_comes_out_as_published() -> None:

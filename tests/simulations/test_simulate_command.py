@@ -48,6 +48,15 @@ def test_a_world_is_replayed_line_by_line(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out != first
 
 
+def test_one_seed_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "run", "ring", "--rounds", "3", "--agents", "20"]) == 0
+    shown = capsys.readouterr().out
+    assert "none from one seed" in shown
+    assert "±" not in shown
+    assert run(["simulate", "run", "ring", "--rounds", "3", "--agents", "20", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bad"]["half"] is None
+
+
 def test_a_table_has_all_figures_and_says_which_goals_are_missed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

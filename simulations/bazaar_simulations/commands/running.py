@@ -56,7 +56,8 @@ def run(
         return 0
     table = Table("figure", "mean", "95 % interval", title=f"{scenario} against {defence}")
     for name, one in row.items():
-        table.add_row(name.replace("_", " "), f"{one.mean:.4f}", f"± {one.half:.4f}")
+        half = "none from one seed" if one.half is None else f"± {one.half:.4f}"
+        table.add_row(name.replace("_", " "), f"{one.mean:.4f}", half)
     Console().print(table)
     return 0
 

@@ -17,18 +17,18 @@ class Interval(NamedTuple):
     """A mean, and how far the true one may be from it."""
 
     mean: float
-    half: float
-    """Half the width of the interval; 0 when there is one value only, which says nothing."""
+    half: float | None
+    """Half the width of the interval; None when there is one value only, which says nothing."""
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ± {self.half:.3f}"
+        return f"{self.mean:.3f}" if self.half is None else f"{self.mean:.3f} ± {self.half:.3f}"
 
 
 def interval(values: Iterable[float]) -> Interval:
     """Return the mean of ``values``, of which there is at least one, and its interval."""
     known = list(values)
     if len(known) == 1:
-        return Interval(known[0], 0.0)
+        return Interval(known[0], None)
     free = len(known) - 1
     quantile = _QUANTILES[free - 1] if free <= len(_QUANTILES) else _NORMAL
     return Interval(fmean(known), quantile * stdev(known) / len(known) ** 0.5)

@@ -55,7 +55,11 @@ def _curves(axes: Any, rows: Mapping[Setting, Row], attack: str, figure: str) ->
     defences = dict.fromkeys(one.defence for one in rows)
     for defence, mark in zip(defences, _MARKS, strict=False):
         points = sorted(
-            (one.share * _HUNDRED, row[figure].mean * _HUNDRED, row[figure].half * _HUNDRED)
+            (
+                one.share * _HUNDRED,
+                row[figure].mean * _HUNDRED,
+                (row[figure].half or 0.0) * _HUNDRED,
+            )
             for one, row in rows.items()
             if one.defence == defence and (one.attack == attack or not one.share)
         )
