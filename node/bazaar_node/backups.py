@@ -56,7 +56,7 @@ def write(node: NodeSettings, to: Path, passphrase: bytes, *, now_ms: int) -> Ma
         StorageError: The store cannot be read.
 
     """
-    keys = key_files.read(node.key_path, node.passphrase())
+    keys = node.keys.read(node.passphrase())
     with tempfile.TemporaryDirectory(dir=node.home, prefix=".backup-") as folder:
         store = Path(folder) / _STORE
         seq = 0
@@ -71,7 +71,7 @@ def write(node: NodeSettings, to: Path, passphrase: bytes, *, now_ms: int) -> Ma
         ):
             _add(tar, _MANIFEST, msgspec.json.encode(manifest))
             _add(tar, _KEY, key_files.encode(keys, passphrase))
-            for path in (node.recovery_public_path, node.home / FILE_NAME):
+            for path in (node.keys.recovery_public_path, node.home / FILE_NAME):
                 if path.exists():
                     _add(tar, path.name, path.read_bytes())
             if store.exists():
@@ -86,7 +86,7 @@ def write_key(node: NodeSettings, to: Path, passphrase: bytes, *, now_ms: int) -
         KeyFileError: There is such a file already, or the key cannot be read.
 
     """
-    keys = key_files.read(node.key_path, node.passphrase())
+    keys = node.keys.read(node.passphrase())
     key_files.write(to, keys, passphrase)
     return Manifest(identity.to_did(keys.agent), now_ms, 0)
 
@@ -106,7 +106,7 @@ def restore(
 
     """
     node = NodeSettings(home=home)
-    for path in (node.key_path, node.database_path):
+    for path in (node.keys.key_path, node.database_path):
         if path.exists():
             raise ConfigError(f"{path} exists already, and is left as it is; choose another --home")
     given: list[bytes] = []
@@ -127,7 +127,7 @@ def restore(
     if not node.database_path.exists():
         asyncio.run(_begin_store(node.database_path, keys, manifest.made_ms))
     # Last, since an agent exists once its key does.
-    key_files.write(node.key_path, keys, None if leave_open or not given else given[0])
+    key_files.write(node.keys.key_path, keys, None if leave_open or not given else given[0])
     return manifest
 
 
@@ -156,7 +156,7 @@ def _unpack(
     if _STORE in tar.getnames():
         _unpack_store(tar, node.database_path, file)
     for name, path in (
-        (_RECOVERY_PUBLIC, node.recovery_public_path),
+        (_RECOVERY_PUBLIC, node.keys.recovery_public_path),
         (FILE_NAME, node.home / FILE_NAME),
     ):
         if name in tar.getnames() and not path.exists():

@@ -4,7 +4,6 @@ import asyncio
 import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TypeAlias
 
 from bazaar_host import key_files
@@ -40,7 +39,7 @@ from bazaar_node.trust.evidence_store import EvidenceStore
 from bazaar_node.work.schemas import SchemaChecker
 from bazaar_node.work.workshop import Handler, Workshop
 from bazaar_protocol import limits
-from bazaar_protocol.errors import BazaarError, KeyFileError, OldBackup
+from bazaar_protocol.errors import BazaarError, OldBackup
 from bazaar_protocol.frames import NODE_PROTOCOL
 from bazaar_protocol.identity import AgentId, Keypair, parse_agent
 from bazaar_protocol.log import recovery_hash
@@ -130,7 +129,7 @@ def read_keys(settings: NodeSettings) -> Keypair:
     """
     source = settings.passphrase_file
     ask = key_files.from_terminal() if source is None else key_files.from_file(source)
-    return key_files.read(settings.key_path, ask)
+    return settings.keys.read(ask)
 
 
 @asynccontextmanager
@@ -158,7 +157,7 @@ async def _begin_log(
         )
     head = await store.head()
     if head.seq == 0:
-        recovery = _recovery_key(settings.recovery_public_path)
+        recovery = settings.keys.recovery_agent()
         pen = Pen(keys, head, around.entropy)
         await store.write([Logged(pen.begin(recovery_hash(recovery), around.clock.now_ms()))])
 
@@ -177,16 +176,6 @@ def _office(
 
 def _recover_command(settings: NodeSettings) -> str:
     return f"bazaar recover --home {shlex.quote(str(settings.home))}"
-
-
-def _recovery_key(path: Path) -> bytes:
-    try:
-        return parse_agent(path.read_text(encoding="ascii").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(
-            f"{path}: cannot read the recovery key's public half ({error}); "
-            "an identity begins with it, so make one anew: bazaar init --home …"
-        ) from error
 
 
 def _builder(

@@ -1,22 +1,19 @@
 """The folder of a node: what is made once, when an agent comes to be."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from bazaar_host import key_files
 from bazaar_host.addresses import Address
+from bazaar_host.key_folder import new_keys
 from bazaar_host.settings import FILE_NAME, render_toml
 from bazaar_node import policy_settings
 from bazaar_node.policy_settings import PolicySettings
 from bazaar_node.settings import SECTION, FileSettings, NodeSettings
 from bazaar_protocol import identity
 from bazaar_protocol.errors import ConfigError
-from bazaar_protocol.identity import Keypair
 
-_SEED_BYTES = 32
 _HEADER = """\
 # Settings of a bazaar node. Each line that begins with "# " and a name shows a default: remove
 # the sign to change it. A flag wins over the environment (BAZAAR_NODE_SLOTS=8), and that over
@@ -46,7 +43,7 @@ class Made(msgspec.Struct, frozen=True):
 
 def exists(home: Path) -> bool:
     """Tell whether an agent lives in ``home``."""
-    return NodeSettings(home=home).key_path.exists()
+    return NodeSettings(home=home).keys.key_path.exists()
 
 
 def create(home: Path, *, name: str, relays: Sequence[str], passphrase: bytes | None) -> Made:
@@ -61,23 +58,21 @@ def create(home: Path, *, name: str, relays: Sequence[str], passphrase: bytes | 
             raise ConfigError(f"{relay}: the address of a relay ends in /p2p/ and its peer id")
     paths = NodeSettings(home=home)
     settings_file = home / FILE_NAME
-    for path in (paths.key_path, paths.recovery_key_path, settings_file):
+    for path in (paths.keys.key_path, paths.keys.recovery_key_path, settings_file):
         if path.exists():
             raise ConfigError(f"{path} exists already, and is left as it is; choose another --home")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        recovery, keys = Keypair(os.urandom(_SEED_BYTES)), Keypair(os.urandom(_SEED_BYTES))
-        key_files.write(paths.recovery_key_path, recovery, passphrase)
-        paths.recovery_public_path.write_text(identity.to_did(recovery.agent) + "\n")
         settings_file.write_text(_settings_text(name, relays), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{home}: {error.strerror or error}") from error
     # Last, since an agent exists once its key does.
-    key_files.write(paths.key_path, keys, passphrase)
+    keys = new_keys()
+    paths.keys.write(keys, new_keys(), passphrase)
     return Made(
         identity.to_did(keys.agent),
-        str(paths.key_path),
-        str(paths.recovery_key_path),
+        str(paths.keys.key_path),
+        str(paths.keys.recovery_key_path),
         str(settings_file),
     )
 

@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from bazaar_host import key_files
 from bazaar_host.addresses import Address
 from bazaar_host.links import Transport
 from bazaar_host.surroundings import Surroundings
@@ -83,7 +82,7 @@ async def recover(
 
     """
     around = surroundings or Surroundings()
-    keys = key_files.read(node.key_path, node.passphrase())
+    keys = node.keys.read(node.passphrase())
     async with (
         NodeStore.open(node.database_path, around.open_database) as store,
         open_transport(keys) as transport,

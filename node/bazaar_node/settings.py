@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from bazaar_host import key_files, settings as host_settings
 from bazaar_host.key_files import Passphrase
+from bazaar_host.key_folder import KeyFolder
 from bazaar_host.settings import Loaded, Seconds, setting
 from bazaar_node.api import api_socket
 from bazaar_node.policy_settings import PolicySettings
@@ -124,19 +125,9 @@ class NodeSettings(FileSettings):
         return key_files.from_file(self.passphrase_file)
 
     @property
-    def key_path(self) -> Path:
-        """The file with the key that signs."""
-        return self.home / "node.key"
-
-    @property
-    def recovery_key_path(self) -> Path:
-        """The file with the key that can end this identity; it is meant to be moved away."""
-        return self.home / "recovery.key"
-
-    @property
-    def recovery_public_path(self) -> Path:
-        """The file with the recovery key's public half as did:key, for the genesis record."""
-        return self.home / "recovery.pub"
+    def keys(self) -> KeyFolder:
+        """The files with its keys."""
+        return KeyFolder(self.home, "node")
 
     @property
     def database_path(self) -> Path:

@@ -15,9 +15,10 @@ from typing import Final
 
 import msgspec
 
-from bazaar_host import key_files, private_files
+from bazaar_host import private_files
 from bazaar_host.addresses import Address
 from bazaar_host.clock import SteadyClock
+from bazaar_host.key_folder import new_keys
 from bazaar_host.settings import FILE_NAME
 from bazaar_node.market.events import Logged, Outgoing
 from bazaar_node.market.turn import Pen
@@ -37,7 +38,6 @@ from bazaar_protocol.records import Record, seal, unseal
 FOLDER: Final = "successor"
 """Where the new identity is made before it takes the old one's place."""
 RECORD: Final = "succession.record"
-_SEED_BYTES: Final = 32
 _TAKEN: Final = ("accepted", "duplicate")
 
 
@@ -92,7 +92,7 @@ async def look(
     """Return what ``succeed`` would say, and say nothing. It raises the same errors."""
     async with _asking(node, wanted, open_transport) as (inquiry, relays):
         ending = await inquiry.ending(wanted.last_seq)
-        _sign(recovery, ending, Keypair(os.urandom(_SEED_BYTES)).agent, 0)
+        _sign(recovery, ending, new_keys().agent, 0)
     return _report(ending, None, node.home, _Heard({}, relays.away))
 
 
@@ -138,9 +138,7 @@ async def _asking(
         if old is None:
             raise ConfigError(f"there is no log in {node.home}: say whose key it was with --old")
         # As nobody in particular: the old key is not ours alone any more, and may be lost.
-        transport = await stack.enter_async_context(
-            open_transport(Keypair(os.urandom(_SEED_BYTES)))
-        )
+        transport = await stack.enter_async_context(open_transport(new_keys()))
         known = [address for address in addresses if Address.parse(address).peer]
         relays = await stack.enter_async_context(call(transport, known))
         yield Inquiry(old, store, relays.sessions), relays
@@ -178,22 +176,17 @@ def _prepare(
 
     def given() -> bytes:
         if passphrase is None:
-            raise KeyFileError(f"{paths.key_path} is locked: give its --new-passphrase-file")
+            raise KeyFileError(f"{paths.keys.key_path} is locked: give its --new-passphrase-file")
         return passphrase
 
     if path.exists():
         record = unseal(path.read_bytes())
-        return record, key_files.read(paths.key_path, given)
-    if paths.key_path.exists() or paths.database_path.exists():
+        return record, paths.keys.read(given)
+    if paths.keys.key_path.exists() or paths.database_path.exists():
         raise ConfigError(f"an agent lives in {folder} already; choose another folder with --to")
-    keys, offline = Keypair(os.urandom(_SEED_BYTES)), Keypair(os.urandom(_SEED_BYTES))
+    keys = new_keys()
     record = _sign(recovery, ending, keys.agent, SteadyClock().now_ms())
-    for made in (paths.recovery_key_path, paths.recovery_public_path):
-        made.unlink(missing_ok=True)  # of an attempt that got no further
-    key_files.write(paths.recovery_key_path, offline, passphrase)
-    with private_files.create(paths.recovery_public_path) as file:
-        file.write(f"{identity.to_did(offline.agent)}\n".encode())
-    key_files.write(paths.key_path, keys, passphrase)
+    paths.keys.write(keys, new_keys(), passphrase)
     with private_files.create(path) as file:
         file.write(record.raw)
     return record, keys
@@ -226,7 +219,7 @@ async def _begin(folder: Path, record: Record, keys: Keypair) -> None:
     """
     assert isinstance(record.body, Succession)
     paths = NodeSettings(home=folder)
-    recovery = identity.parse_agent(paths.recovery_public_path.read_text().strip())
+    recovery = paths.keys.recovery_agent()
     async with NodeStore.open(paths.database_path) as store:
         await store.claim_identity(keys.agent)
         if (await store.head()).seq == 0:
@@ -250,9 +243,9 @@ def _settle(node: NodeSettings, folder: Path, *, is_in_place: bool) -> None:
     # The key last: until then the next attempt goes on from here.
     for old, made in (
         (node.database_path, new.database_path),
-        (node.recovery_public_path, new.recovery_public_path),
-        (node.recovery_key_path, new.recovery_key_path),
-        (node.key_path, new.key_path),
+        (node.keys.recovery_public_path, new.keys.recovery_public_path),
+        (node.keys.recovery_key_path, new.keys.recovery_key_path),
+        (node.keys.key_path, new.keys.key_path),
         (node.home / RECORD, folder / RECORD),
     ):
         if made.exists():

@@ -3,18 +3,65 @@
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
-from bazaar_host import file_lock, key_files
+from bazaar_host import file_lock
 from bazaar_host.key_files import Passphrase
-from bazaar_protocol import identity
+from bazaar_host.key_folder import KeyFolder, new_keys
+from bazaar_host.settings import FILE_NAME
 from bazaar_protocol.errors import ConfigError, NotRunning
-from bazaar_protocol.identity import Keypair, parse_agent
+from bazaar_protocol.identity import Keypair
 from bazaar_protocol.log import recovery_hash
-from bazaar_relay.settings import Home
+from bazaar_relay.lists import Lists, read_list
 
-_SEED_BYTES = 32
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds all the relay has."""
+
+    folder: Path
+
+    @property
+    def keys(self) -> KeyFolder:
+        """The files with its keys."""
+        return KeyFolder(self.folder, "relay")
+
+    @property
+    def database_path(self) -> Path:
+        """The database."""
+        return self.folder / "relay.sqlite3"
+
+    @property
+    def settings_path(self) -> Path:
+        """The file with the settings of this relay."""
+        return self.folder / FILE_NAME
+
+    @property
+    def blocked_path(self) -> Path:
+        """The list of those who are not served."""
+        return self.folder / "blocked.txt"
+
+    @property
+    def allowed_path(self) -> Path:
+        """The list of those who are known from the start."""
+        return self.folder / "allowed.txt"
+
+    @property
+    def running_path(self) -> Path:
+        """What a running relay says of itself to the other commands."""
+        return self.folder / "running.json"
+
+    def lists(self) -> Lists:
+        """Return the identities that are listed in files.
+
+        Raises:
+            ConfigError: A list cannot be read.
+
+        """
+        return Lists(read_list(self.allowed_path), read_list(self.blocked_path))
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -37,22 +84,9 @@ def open_keys(home: Home, passphrase: Passphrase) -> tuple[Keypair, bytes]:
         ConfigError: They cannot be made or read.
 
     """
-    try:
-        home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not home.key_path.exists():
-            recovery = Keypair(os.urandom(_SEED_BYTES))
-            # What an interrupted first start left behind names a key that nothing uses yet.
-            for path in (home.recovery_key_path, home.recovery_public_path):
-                path.unlink(missing_ok=True)
-            key_files.write(home.recovery_key_path, recovery, None)
-            home.recovery_public_path.write_text(identity.to_did(recovery.agent) + "\n")
-            # Last, since a relay exists once its key does.
-            key_files.write(home.key_path, Keypair(os.urandom(_SEED_BYTES)), None)
-        recovery_agent = parse_agent(home.recovery_public_path.read_text().strip())
-    except OSError as error:
-        raise ConfigError(f"{home.folder}: {error.strerror or error}") from error
-    keys = key_files.read(home.key_path, passphrase)
-    return keys, recovery_hash(recovery_agent)
+    if not home.keys.key_path.exists():
+        home.keys.write(new_keys(), new_keys(), None)
+    return home.keys.read(passphrase), recovery_hash(home.keys.recovery_agent())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What can be set about a relay, and where its files are.
+"""What can be set about a relay.
 
 ``FileSettings`` is the table ``[relay]`` of ``bazaar.toml``; a flag wins over the environment, that
 over ``./bazaar.toml``, that over the one in the relay's home, and that over the user's own.
@@ -19,7 +19,8 @@ from bazaar_host.settings import Loaded, setting
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import AgentId, parse_agent
-from bazaar_relay.lists import NO_LISTS, Lists, read_list
+from bazaar_relay.homes import Home
+from bazaar_relay.lists import NO_LISTS, Lists
 from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.difficulty import WorkPolicy
 from bazaar_relay.serving.information import About
@@ -212,62 +213,6 @@ class FileSettings:
                 f"pow_bits_max is {self.pow_bits_max}, and must be at least pow_bits, which is "
                 f"{self.pow_bits}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """The folder that holds all the relay has."""
-
-    folder: Path
-
-    @property
-    def key_path(self) -> Path:
-        """The file with the key that signs."""
-        return self.folder / "relay.key"
-
-    @property
-    def recovery_key_path(self) -> Path:
-        """The file with the key that can end this identity; it is meant to be moved away."""
-        return self.folder / "recovery.key"
-
-    @property
-    def recovery_public_path(self) -> Path:
-        """The file with the recovery key's public half, for the first record of the log."""
-        return self.folder / "recovery.pub"
-
-    @property
-    def database_path(self) -> Path:
-        """The database."""
-        return self.folder / "relay.sqlite3"
-
-    @property
-    def settings_path(self) -> Path:
-        """The file with the settings of this relay."""
-        return self.folder / host_settings.FILE_NAME
-
-    @property
-    def blocked_path(self) -> Path:
-        """The list of those who are not served."""
-        return self.folder / "blocked.txt"
-
-    @property
-    def allowed_path(self) -> Path:
-        """The list of those who are known from the start."""
-        return self.folder / "allowed.txt"
-
-    def lists(self) -> Lists:
-        """Return the identities that are listed in files.
-
-        Raises:
-            ConfigError: A list cannot be read.
-
-        """
-        return Lists(read_list(self.allowed_path), read_list(self.blocked_path))
-
-    @property
-    def running_path(self) -> Path:
-        """What a running relay says of itself to the other commands."""
-        return self.folder / "running.json"
 
 
 def load(

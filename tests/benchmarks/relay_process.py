@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from bazaar_relay.homes import find_running
-from bazaar_relay.settings import Home
+from bazaar_relay.homes import Home, find_running
 
 START_S = 30.0
 COMMITS = "bazaar_relay_commits_total"

@@ -98,7 +98,7 @@ def test_a_key_alone_is_a_backup_too(shell: Shell, secret: Path, tmp_path: Path)
 async def test_the_store_is_copied_while_it_is_written(tmp_path: Path) -> None:
     keys = Keypair.from_name("ada")
     node = NodeSettings(home=tmp_path / "home")
-    key_files.write(node.key_path, keys, None)
+    key_files.write(node.keys.key_path, keys, None)
     log = extend(keys, [genesis(keys, RECOVERY)], 3)
     async with NodeStore.open(node.database_path) as store:
         await store.claim_identity(keys.agent)
@@ -114,7 +114,7 @@ async def test_the_store_is_copied_while_it_is_written(tmp_path: Path) -> None:
 async def test_what_is_restored_is_what_was_there(tmp_path: Path) -> None:
     keys = Keypair.from_name("ada")
     node = NodeSettings(home=tmp_path / "home")
-    key_files.write(node.key_path, keys, None)
+    key_files.write(node.keys.key_path, keys, None)
     log = extend(keys, [genesis(keys, RECOVERY)], 3)
     async with NodeStore.open(node.database_path) as store:
         await store.claim_identity(keys.agent)
@@ -156,7 +156,7 @@ def test_a_backup_that_is_none_leaves_no_agent_behind(
 async def test_a_damaged_store_is_not_restored(tmp_path: Path) -> None:
     keys = Keypair.from_name("ada")
     node = NodeSettings(home=tmp_path / "home")
-    key_files.write(node.key_path, keys, None)
+    key_files.write(node.keys.key_path, keys, None)
     async with NodeStore.open(node.database_path) as store:
         await store.claim_identity(keys.agent)
     file = tmp_path / "file"

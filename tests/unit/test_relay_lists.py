@@ -8,9 +8,10 @@ from bazaar_host.settings import render_toml
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import Keypair, to_did, to_peer_id
 from bazaar_relay import settings
+from bazaar_relay.homes import Home
 from bazaar_relay.lists import add_to_list, read_list, remove_from_list
 from bazaar_relay.machine.admission import Policy
-from bazaar_relay.settings import FileSettings, Home
+from bazaar_relay.settings import FileSettings
 
 ADA, BO = Keypair.from_name("ada").agent, Keypair.from_name("bo").agent
 

@@ -15,7 +15,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from bazaar_host import key_files
 from bazaar_host.addresses import Address
 from bazaar_node import backups, settings
 from bazaar_node.api.client import Client
@@ -112,16 +111,16 @@ def _check_home(home: Path) -> Finding:
 
 
 def _check_key(node: NodeSettings) -> Finding:
-    if not node.key_path.exists():
-        return Finding("fail", "key", f"there is no {node.key_path}", "bazaar init")
+    if not node.keys.key_path.exists():
+        return Finding("fail", "key", f"there is no {node.keys.key_path}", "bazaar init")
     passphrase = _not_asked if node.passphrase_file is None else node.passphrase()
     try:
-        key_files.read(node.key_path, passphrase)
+        node.keys.read(passphrase)
     except _Locked:
-        return Finding("ok", "key", f"{node.key_path}, locked by a passphrase")
+        return Finding("ok", "key", f"{node.keys.key_path}, locked by a passphrase")
     except BazaarError as error:
         return Finding("fail", "key", str(error), "mend that, or restore the key from its backup")
-    return Finding("ok", "key", str(node.key_path))
+    return Finding("ok", "key", str(node.keys.key_path))
 
 
 class _Locked(KeyFileError):
@@ -133,7 +132,7 @@ def _not_asked() -> bytes:
 
 
 def _check_recovery_key(node: NodeSettings) -> Finding:
-    path = node.recovery_key_path
+    path = node.keys.recovery_key_path
     if path.exists():
         return Finding("warn", "recovery", f"{path} is on this machine", "move this offline")
     return Finding("ok", "recovery", "the recovery key is not on this machine")
@@ -166,7 +165,11 @@ def _check_room(home: Path) -> Finding:
 def _check_clock(node: NodeSettings) -> Finding:
     now_s = time.time()
     newest_s = max(
-        (path.stat().st_mtime for path in (node.key_path, node.database_path) if path.exists()),
+        (
+            path.stat().st_mtime
+            for path in (node.keys.key_path, node.database_path)
+            if path.exists()
+        ),
         default=now_s,
     )
     back_s = newest_s - now_s

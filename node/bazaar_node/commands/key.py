@@ -28,12 +28,12 @@ app.command(recover, help_epilogue="Example: bazaar key recover --recovery-key r
 def show(*, passphrase_file: PassphraseFile = None, common: Common = NO_OPTIONS) -> int:
     """Show who this node is; the secret half is not shown."""
     paths = NodeSettings(home=common.folder, passphrase_file=passphrase_file)
-    keys = key_files.read(paths.key_path, paths.passphrase())
-    is_away = not paths.recovery_key_path.exists()
+    keys = paths.keys.read(paths.passphrase())
+    is_away = not paths.keys.recovery_key_path.exists()
     facts = {
         "agent": identity.to_did(keys.agent),
         "peer_id": identity.to_peer_id(keys.agent),
-        "key_file": str(paths.key_path),
+        "key_file": str(paths.keys.key_path),
         "recovery_key_is_away": is_away,
     }
     if common.json:
@@ -41,7 +41,7 @@ def show(*, passphrase_file: PassphraseFile = None, common: Common = NO_OPTIONS)
     else:
         output.facts([(name.replace("_", " "), str(value)) for name, value in facts.items()])
     if not is_away:
-        output.say(f"{paths.recovery_key_path} is still here: move this offline")
+        output.say(f"{paths.keys.recovery_key_path} is still here: move this offline")
     output.suggest("bazaar key backup FILE")
     return outcomes.OK
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bazaar_host import clock, key_files
+from bazaar_host import clock
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_node.network.calling import call
 from bazaar_node.settings import NodeSettings
@@ -45,7 +45,7 @@ async def cheat(home: Path, relay: str, task: str, result: bytes) -> dict[str, o
 
     """
     node = NodeSettings(home=home)
-    keys = key_files.read(node.key_path, node.passphrase())
+    keys = node.keys.read(node.passphrase())
     async with (
         Libp2pTransport.open(keys, [], [], lambda link: link.close()) as transport,
         call(transport, [relay]) as called,

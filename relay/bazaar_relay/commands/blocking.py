@@ -8,8 +8,8 @@ from bazaar_protocol.errors import ConfigError, NotRunning, TimedOut
 from bazaar_protocol.identity import parse_agent, to_did
 from bazaar_relay import homes, settings
 from bazaar_relay.commands.common import NO_OPTIONS, Common, emit, say
+from bazaar_relay.homes import Home
 from bazaar_relay.lists import add_to_list, remove_from_list
-from bazaar_relay.settings import Home
 
 _RELOAD_S_MAX = 10.0
 _LOOK_EVERY_S = 0.02

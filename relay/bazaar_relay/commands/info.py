@@ -38,14 +38,13 @@ def _document(address: str | None, passphrase_file: Path | None, common: Common)
 
 
 def _own_document(passphrase_file: Path | None, common: Common) -> bytes:
-    from bazaar_host import key_files
     from bazaar_protocol.errors import NotRunning
     from bazaar_relay import homes, settings
     from bazaar_relay.serving import information
 
-    home = settings.Home(common.folder)
+    home = homes.Home(common.folder)
     values = settings.load(common.folder, flags={}).values
-    keys = key_files.read(home.key_path, passphrase_of(passphrase_file))
+    keys = home.keys.read(passphrase_of(passphrase_file))
     try:
         addresses = homes.find_running(home).addresses
     except NotRunning:

@@ -5,7 +5,8 @@ from pathlib import Path
 from bazaar_protocol.errors import ConfigError
 from bazaar_relay import settings
 from bazaar_relay.commands.common import NO_OPTIONS, Common, emit, say
-from bazaar_relay.settings import FileSettings, Home
+from bazaar_relay.homes import Home
+from bazaar_relay.settings import FileSettings
 
 _LIST = "# One identity on each line: a did:key or a peer id. {}\n"
 
@@ -20,7 +21,7 @@ def init(*, common: Common = NO_OPTIONS) -> int:
     from bazaar_relay import homes
 
     home = Home(common.folder)
-    has_key = home.key_path.exists()
+    has_key = home.keys.key_path.exists()
     if not has_key:
         homes.open_keys(home, lambda: b"")  # they are made without a passphrase
     texts = {
@@ -29,14 +30,14 @@ def init(*, common: Common = NO_OPTIONS) -> int:
         home.allowed_path: _LIST.format("They are known from the start."),
     }
     made = [path for path, text in texts.items() if _make(path, text)]
-    made += [] if has_key else [home.key_path, home.recovery_key_path]
+    made += [] if has_key else [home.keys.key_path, home.keys.recovery_key_path]
     if common.json:
         emit({"home": str(home.folder), "made": list(map(str, made))})
         return 0
     for path in made:
         say(f"made {path}")
     if not has_key:
-        say(f"Move {home.recovery_key_path} offline: it ends this relay if its key is stolen.")
+        say(f"Move {home.keys.recovery_key_path} offline: it ends this relay if its key is stolen.")
     say(f"Next: bazaar relay check-config --home {home.folder}")
     return 0
 

@@ -7,8 +7,7 @@ from cyclopts import Parameter
 
 from bazaar_protocol.errors import ConfigError, NotRunning
 from bazaar_relay.commands.common import NO_OPTIONS, Common, emit
-from bazaar_relay.homes import find_running
-from bazaar_relay.settings import Home
+from bazaar_relay.homes import Home, find_running
 
 _TIMEOUT_S = 5.0
 _PREFIX = "bazaar_relay_"

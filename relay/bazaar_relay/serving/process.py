@@ -28,10 +28,11 @@ from bazaar_protocol.framing import pack
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.limits import REQUEST_TIMEOUT_S
 from bazaar_relay import homes
+from bazaar_relay.homes import Home
 from bazaar_relay.serving.information import software
 from bazaar_relay.serving.service import Options, RelayService
 from bazaar_relay.serving.web import open_web
-from bazaar_relay.settings import FileSettings, Home
+from bazaar_relay.settings import FileSettings
 from bazaar_relay.storage.sqlite_store import SqliteStore
 
 _NAME_BYTES = 32

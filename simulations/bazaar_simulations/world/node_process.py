@@ -54,9 +54,9 @@ class NodeProcess(Process):
             home=self.home,
             offers=[OfferSettings(capability=f"{CAPABILITY}@1", price=price, eta=Seconds(_ETA_S))],
         )
-        key_files.write(self.settings.key_path, self.keys, None)
+        key_files.write(self.settings.keys.key_path, self.keys, None)
         recovery = self.chance.under("recovery").keys().agent
-        self.settings.recovery_public_path.write_text(to_did(recovery), encoding="ascii")
+        self.settings.keys.recovery_public_path.write_text(to_did(recovery), encoding="ascii")
 
     @property
     def is_settled(self) -> bool:
