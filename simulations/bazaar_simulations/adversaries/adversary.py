@@ -5,7 +5,8 @@ number: identity ``k`` belongs to principal ``k % principals``. Everything is in
 for each job, rating or member.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -65,6 +66,18 @@ class Jobs:
         """Return failures only."""
         return np.zeros(len(self.workers), bool)
 
+    def some(self, which: Ints, crowd: Crowd, first: int) -> "Jobs":
+        """Return some of them, for members of ``crowd``, whose numbers begin at ``first`` here."""
+        return replace(
+            self,
+            crowd=crowd,
+            workers=self.workers[which] - first,
+            posters=self.posters[which],
+            values=self.values[which],
+            done=self.done[which],
+            quality=self.quality[which],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
@@ -90,16 +103,37 @@ class Ratings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What every member is, by its number."""
+
+    owner: Ints
+    """Which principal it belongs to."""
+    breaks_leases: Bools
+    disputes: Bools
+    jobs_per_identity: Ints
+    posts: Bools
+
+    @classmethod
+    def joined(cls, parts: Sequence["Traits"], principals: Sequence[int]) -> "Traits":
+        """Return all of these, one after the other; ``principals`` are how many each has."""
+        starts = np.cumsum([0, *principals])
+        owner = [part.owner + start for part, start in zip(parts, starts, strict=False)]
+        rest = {one.name: np.concatenate([getattr(part, one.name) for part in parts])
+                for one in fields(cls) if one.name != "owner"}  # fmt: skip
+        return cls(owner=np.concatenate(owner), **rest)
+
+
 class Adversary:
     """Does what an honest agent does; its kinds override what they do differently."""
 
-    name: ClassVar[str]
+    name: str
     group: ClassVar[Group] = "reputation"
-    source: ClassVar[str]
+    source: str
     """Where the attack is described."""
-    observable: ClassVar[str]
+    observable: str
     """What a defender has to see in order to stop it."""
-    metric: ClassVar[str]
+    metric: str
     """Which figure says how far it got."""
 
     identities: ClassVar[int] = 1
@@ -112,6 +146,17 @@ class Adversary:
     """After so many jobs it comes back under a new identity; 0 for never."""
     posts: ClassVar[bool] = False
     """Whether each principal posts a task in every round, for the honest to do."""
+
+    def traits(self, principals: int) -> Traits:
+        """Return what the members of so many principals are."""
+        size = principals * self.identities
+        return Traits(
+            owner=np.arange(size) % max(principals, 1),
+            breaks_leases=np.full(size, self.breaks_leases),
+            disputes=np.full(size, self.disputes),
+            jobs_per_identity=np.full(size, self.jobs_per_identity),
+            posts=np.full(size, self.posts),
+        )
 
     def delivers(self, jobs: Jobs) -> Bools:
         """Tell which jobs are done well."""
@@ -143,9 +188,9 @@ class Adversary:
         del crowd, posters, workers
         return np.where(good, 1, -1).astype(np.int64)
 
-    def sells_vouches(self, crowd_size: int) -> tuple[Ints, Ints]:
+    def sells_vouches(self, principals: int) -> tuple[Ints, Ints]:
         """Return which members vouch for which, at most three for each."""
-        del crowd_size
+        del principals
         none = np.zeros(0, np.int64)
         return none, none
 

@@ -135,8 +135,8 @@ class VouchSeller(Ring):
         del crowd
         return Ratings.nothing()
 
-    def sells_vouches(self, crowd_size: int) -> tuple[Ints, Ints]:
-        buyers = np.array([one for one in range(crowd_size) if one % 4], np.int64)
+    def sells_vouches(self, principals: int) -> tuple[Ints, Ints]:
+        buyers = np.array([one for one in range(principals) if one % 4], np.int64)
         return buyers - buyers % 4, buyers
 
 

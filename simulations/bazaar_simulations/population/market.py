@@ -16,11 +16,11 @@ from bazaar_node.market.invitations import INVITED_MAX
 from bazaar_node.market.probes import BUDGET, RATE
 from bazaar_node.market.valuation import SOLICITATIONS
 from bazaar_simulations.adversaries.adversary import Adversary, Bools, Crowd, Floats, Ints, Jobs
-from bazaar_simulations.adversaries.registry import adversary as adversary_called
 from bazaar_simulations.population.auction import NOBODY, award, draw_bidders
 from bazaar_simulations.population.defences import Defence, Outcomes, View, defence
 from bazaar_simulations.population.evidence import BREACH_JOBS, DISPUTED_JOBS, NO_VERDICT_JOBS
 from bazaar_simulations.population.figures import Counts, Figures, Ledger
+from bazaar_simulations.population.mixture import attacker_of
 from bazaar_simulations.population.setting import Setting
 from bazaar_simulations.population.town import settle
 
@@ -47,10 +47,10 @@ def run(setting: Setting, adversary: Adversary | None = None) -> Figures:
         adversary: Who attacks, in place of the adversary that the setting names.
 
     Raises:
-        ConfigError: No attack or defence has the name that the setting says.
+        ConfigError: No attack or defence has a name that the setting says.
 
     """
-    attacker = adversary or adversary_called(setting.attack)
+    attacker = adversary or attacker_of(setting)
     market = Market(setting, attacker, np.random.default_rng([setting.seed, 7919]))
     for number in range(setting.rounds):
         market.round(number)
@@ -245,11 +245,13 @@ class Market:
         np.add.at(self._done, workers, 1)
         np.add.at(self._books.receipts, posters, 1)
         blame, of_poster = np.ones(len(workers)), np.where(good, 1.0, 0.0)
-        if self._adversary.breaks_leases:
-            blame[bad_ones] = BREACH_JOBS
-        elif self._adversary.disputes:
-            blame[bad_ones] = 1.0 if is_probe else DISPUTED_JOBS
-            of_poster[bad_ones] = np.where(good[bad_ones], 1.0, -DISPUTED_JOBS)
+        if len(bad_ones):
+            traits = town.traits
+            is_breach = traits.breaks_leases[members]
+            blame[bad_ones[is_breach]] = BREACH_JOBS
+            disputed = bad_ones[traits.disputes[members] & ~is_breach & ~good[bad_ones]]
+            blame[disputed] = 1.0 if is_probe else DISPUTED_JOBS
+            of_poster[disputed] = -DISPUTED_JOBS
         self._defence.rate(Outcomes(posters, workers, np.where(good, 1.0, -blame), of_poster))
         return np.asarray(good)
 
@@ -299,19 +301,17 @@ class Market:
         self._defence.rate(Outcomes(trades.raters, trades.subjects, ones, ones))
         claims = self._adversary.claims(crowd)
         self._defence.hear(claims.raters, claims.subjects, np.where(claims.good, 1.0, -1.0))
-        if self._adversary.posts:
+        if self._town.traits.posts.any():
             self._post_hostile(crowd, (egos, view), free)
 
     def _post_hostile(self, crowd: Crowd, sight: tuple[Ints, View], free: Ints) -> None:
         """Let each malicious principal give away a task, under any of its identities."""
         egos, view = sight
-        principals = np.arange(crowd.principals)
-        turns = self._rng.integers(0, self._adversary.identities, crowd.principals)
-        posters = principals + turns * crowd.principals
-        asked = self._rng.integers(0, len(egos), (crowd.principals, _ASKED_BY_HOSTILE))
+        posters = self._hostile_posters()
+        asked = self._rng.integers(0, len(egos), (len(posters), _ASKED_BY_HOSTILE))
         is_willing = ~view.declines[asked, (posters + crowd.first)[:, None]]
         wishes = np.where(is_willing, self._rng.random(asked.shape), -np.inf)
-        turn = self._rng.permutation(crowd.principals)
+        turn = self._rng.permutation(len(posters))
         workers = award(wishes, egos[asked], free, turn)
         posters, workers = posters[workers != NOBODY], workers[workers != NOBODY]
         good = self._rng.random(len(workers)) < self._town.quality[workers]
@@ -325,13 +325,19 @@ class Market:
         self._counts.for_nothing += int((good & (verdicts <= 0)).sum())
         self._counts.honest_jobs += int(good.sum())
 
+    def _hostile_posters(self) -> Ints:
+        """Return under which identity each malicious principal posts, if it does."""
+        traits = self._town.traits
+        names = np.flatnonzero(traits.posts)
+        names = names[np.argsort(traits.owner[names], kind="stable")]
+        _, starts, counts = np.unique(traits.owner[names], return_index=True, return_counts=True)
+        return np.asarray(names[starts + self._rng.integers(0, counts)])
+
     def _rename(self) -> None:
         """Give those a new name who have used theirs up."""
-        if not self._adversary.jobs_per_identity:
-            return
-        is_old = self._done >= self._adversary.jobs_per_identity
-        is_old[: self._town.honest] = False
-        renamed = np.flatnonzero(is_old)
+        limit = self._town.traits.jobs_per_identity
+        is_old = (limit > 0) & (self._done[self._town.honest :] >= limit)
+        renamed = np.flatnonzero(is_old) + self._town.honest
         if len(renamed):
             self._defence.forget(renamed)
             self._done[renamed] = 0

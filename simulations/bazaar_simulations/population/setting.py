@@ -56,6 +56,9 @@ class Setting:
     """Of the honest, for how many another honest agent vouches."""
     fooled: float = 0.05
     """Of the malicious, for how many an honest agent vouches by mistake."""
+    mix: tuple[tuple[str, float], ...] = ()
+    """If any, the adversaries that attack together, each with its share (``mixture.mixed``);
+    ``attack`` is only what it is called then."""
 
     def with_seed(self, seed: int) -> "Setting":
         """Return the same with another seed."""

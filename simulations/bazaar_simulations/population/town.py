@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bazaar_protocol.limits import VOUCHES_COUNTED_MAX
-from bazaar_simulations.adversaries.adversary import Adversary, Bools, Floats, Ints
+from bazaar_simulations.adversaries.adversary import Adversary, Bools, Floats, Ints, Traits
 from bazaar_simulations.population.setting import Setting
 
 SEEDS: int = 3
@@ -22,6 +22,8 @@ class Town:
     newcomers: int
     size: int
     malicious_principals: int
+    traits: Traits
+    """Of the malicious."""
     quality: Floats
     """How often an agent succeeds when it tries."""
     vouches: Floats
@@ -47,20 +49,22 @@ def settle(setting: Setting, adversary: Adversary, rng: np.random.Generator) -> 
     """Return the town in which a run takes place."""
     bad = round(setting.principals * setting.share)
     honest = setting.principals - bad
-    size = honest + bad * adversary.identities
+    traits = adversary.traits(bad)
+    size = honest + len(traits.owner)
     newcomers = max(1, round(honest * setting.newcomers))
     is_here = np.ones(size, bool)
     is_here[honest - newcomers : honest] = False
     vouches = np.zeros((size, size))
     asked = [one for one in range(honest) if rng.random() < setting.vouched]
-    fooled = [honest + one for one in range(bad) if rng.random() < setting.fooled]
+    first_names = np.unique(traits.owner, return_index=True)[1]
+    fooled = [honest + int(one) for one in first_names if rng.random() < setting.fooled]
     for vouched in (*asked, *fooled):
         _vouch(vouches, int(rng.integers(0, honest - newcomers)), vouched)
-    sellers, buyers = adversary.sells_vouches(size - honest)
+    sellers, buyers = adversary.sells_vouches(bad)
     for seller, buyer in zip(sellers, buyers, strict=True):
         _vouch(vouches, honest + int(seller), honest + int(buyer))
     quality = rng.uniform(*_QUALITY, size)
-    return Town(honest, newcomers, size, bad, quality, vouches, is_here)
+    return Town(honest, newcomers, size, bad, traits, quality, vouches, is_here)
 
 
 def _vouch(vouches: Floats, voucher: int, vouched: int) -> None:
