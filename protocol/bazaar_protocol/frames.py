@@ -253,6 +253,57 @@ class Collected(_Frame, frozen=True, tag="collected"):
     request: Uint
 
 
+class OpenLink(_Frame, frozen=True, tag="link"):
+    """Open a relayed link to a node that is connected to you, if it agrees."""
+
+    request: Uint
+    to: Key
+
+
+class LinkOpened(_Frame, frozen=True, tag="linked"):
+    """The other node agreed: both may send on the link from now on."""
+
+    request: Uint
+    link: Uint
+    """The relay's number for the link, the same at both ends; never used again."""
+
+
+class LinkOffered(_Frame, frozen=True, tag="link-offered"):
+    """A node wants a link to you. Answer with ``link-accept`` or ``link-close``, and soon."""
+
+    link: Uint
+    by: Key
+    """Who wants it, as the relay says; the handshake on the link proves it."""
+
+
+class AcceptLink(_Frame, frozen=True, tag="link-accept"):
+    """I take the link."""
+
+    link: Uint
+
+
+class LinkData(_Frame, frozen=True, tag="link-data"):
+    """One message of the handshake or of the session that follows; nobody else can read it."""
+
+    link: Uint
+    data: Annotated[bytes, Meta(min_length=1, max_length=limits.RELAYED_DATA_BYTES_MAX)]
+
+
+class LinkCredit(_Frame, frozen=True, tag="link-credit"):
+    """So much of what was sent has been taken, and may be sent again."""
+
+    link: Uint
+    bytes: Annotated[int, Meta(ge=1, le=limits.RELAYED_WINDOW_BYTES)]
+
+
+class CloseLink(_Frame, frozen=True, tag="link-close"):
+    """The link is over, or not wanted. Nobody answers."""
+
+    link: Uint
+    reason: Label
+    """For people; the relay's own begin with ``relay:``."""
+
+
 class Fetch(_Frame, frozen=True, tag="fetch"):
     """Between nodes: part of the input or result of a task, named by its hash."""
 
@@ -294,11 +345,13 @@ class Error(_Frame, frozen=True, tag="error"):
 
 ToRelay: TypeAlias = (
     Hello | Publish | Subscribe | Query | GetLog | GetHead | GetTask | GetInclusion
-    | GetStatement | Claim | Mail | Collect | Ping
+    | GetStatement | Claim | Mail | Collect | Ping | OpenLink | AcceptLink | LinkData | LinkCredit
+    | CloseLink
 )  # fmt: skip
 FromRelay: TypeAlias = (
     Welcome | Published | Event | CaughtUp | Lagged | Adverts | Segment | Included | Stated
-    | Claimed | Mailed | Letter | Collected | Pong | Error
+    | Claimed | Mailed | Letter | Collected | Pong | Error | LinkOpened | LinkOffered | LinkData
+    | LinkCredit | CloseLink
 )  # fmt: skip
 BetweenNodes: TypeAlias = Hello | Fetch | Chunk | Ping | Pong | Error
 Frame: TypeAlias = ToRelay | FromRelay | BetweenNodes

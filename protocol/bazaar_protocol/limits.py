@@ -84,6 +84,19 @@ BACKOFF_S_MAX: Final = 10.0
 TRANSFER_IDLE_S_MAX: Final = 30.0
 CHUNKS_UNDER_WAY_MAX: Final = 8
 
+# Relayed links: two nodes that can only dial out, through a relay that sees only ciphertext.
+RELAYED_DATA_BYTES_MAX: Final = 64 * KIB - 1  # one Noise message
+RELAYED_WINDOW_BYTES: Final = 256 * KIB  # under way on a link, each way
+RELAYED_FRAME_BYTES: Final = KIB  # what a frame costs of that beside its data
+RELAYED_HANDSHAKE_S: Final = 10.0
+RELAYED_OFFER_MS: Final = 8 * SECOND_MS  # how long an offer stands; less than REQUEST_TIMEOUT_S
+RELAYED_IDLE_MS: Final = MINUTE_MS
+RELAYED_LINKS_PER_AGENT_MAX: Final = 64
+RELAYED_LINKS_MAX: Final = 4096
+RELAYED_OPENS_PER_MINUTE_MAX: Final = 60  # by one agent
+RELAYED_OFFERS_PER_MINUTE_MAX: Final = 120  # to one agent
+RELAYED_HEAD_START_S: Final = 2.0  # of a peer's own addresses, before a relay is asked
+
 # What strangers may make a node hold, and do, for tasks that it bid for or posted.
 TASKS_WORKED_MAX: Final = 4096
 REFUSALS_NOTED_PER_TASK_MAX: Final = 64
