@@ -1,6 +1,5 @@
 """What strangers, crashes and full disks try on the relay's machine, and what it does about it."""
 
-import pytest
 from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
 
@@ -10,26 +9,6 @@ from bazaar_protocol.records import Record
 from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.events import ConnectionId, Deliver, Drop, Read
 from bazaar_relay.serving import reading
-
-
-@pytest.fixture
-async def driver() -> Driver:
-    return await Driver().start()
-
-
-@pytest.fixture
-def ada() -> Trader:
-    return Trader.named("ada")
-
-
-@pytest.fixture
-def bo() -> Trader:
-    return Trader.named("bo")
-
-
-@pytest.fixture
-def cy() -> Trader:
-    return Trader.named("cy")
 
 
 async def test_a_cancellation_that_is_not_kept_forgets_no_offer(

@@ -14,26 +14,6 @@ from bazaar_protocol.task import link_to
 RECOVERY = Keypair.from_name("recovery of ada")
 
 
-@pytest.fixture
-async def driver() -> Driver:
-    return await Driver().start()
-
-
-@pytest.fixture
-def ada() -> Trader:
-    return Trader.named("ada")
-
-
-@pytest.fixture
-def bo() -> Trader:
-    return Trader.named("bo")
-
-
-@pytest.fixture
-def cy() -> Trader:
-    return Trader.named("cy")
-
-
 def prefixes(statuses: str) -> list[str]:
     return [status.partition(":")[0] for status in statuses.split("\n")]
 

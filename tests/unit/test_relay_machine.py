@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
 
@@ -24,26 +23,6 @@ from bazaar_relay.machine.events import (
     Verified,
     Verify,
 )
-
-
-@pytest.fixture
-async def driver() -> Driver:
-    return await Driver().start()
-
-
-@pytest.fixture
-def ada() -> Trader:
-    return Trader.named("ada")
-
-
-@pytest.fixture
-def bo() -> Trader:
-    return Trader.named("bo")
-
-
-@pytest.fixture
-def cy() -> Trader:
-    return Trader.named("cy")
 
 
 async def test_a_new_relay_begins_its_log_and_an_old_one_goes_on(driver: Driver) -> None:

@@ -32,21 +32,6 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerato
         yield world
 
 
-@pytest.fixture
-async def driver() -> Driver:
-    return await Driver().start()
-
-
-@pytest.fixture
-def ada() -> Trader:
-    return Trader.named("ada")
-
-
-@pytest.fixture
-def bo() -> Trader:
-    return Trader.named("bo")
-
-
 def receipt(number: int, *covered: Record, first: int, last: int, expires_ms: int = 9) -> Receipt:
     ids = b"".join(record.id for record in covered)
     return Receipt(decline(1000 + number).id, first, last, ids, bytes(32), expires_ms)

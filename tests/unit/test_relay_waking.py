@@ -1,6 +1,5 @@
 """Who is told of a task after the first: when an award waits in vain, or nobody bids."""
 
-import pytest
 from tests.market_records import NOW_MS, Trader
 from tests.relay_driver import RELAY, Driver
 from tests.strategies import BO, CY
@@ -10,11 +9,6 @@ from bazaar_protocol import award, frames, kinds, limits
 from bazaar_protocol.records import Record
 from bazaar_protocol.task import link_to, open_task, step
 from bazaar_relay.machine.audience import audience_of
-
-
-@pytest.fixture
-async def driver() -> Driver:
-    return await Driver().start()
 
 
 async def test_an_award_is_good_until_the_next_or_until_the_post_expires(
