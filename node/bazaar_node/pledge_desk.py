@@ -7,16 +7,16 @@ from typing import Final
 from bazaar_node.driver import Driver
 from bazaar_node.market.events import Pledged
 from bazaar_node.market.turn import Entropy
+from bazaar_node.network.stamping import search_stamp
 from bazaar_node.pledge_service import StampView, VouchRequest
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError, TimedOut
-from bazaar_protocol.evidence import find_stamp
-from bazaar_protocol.evidence_kinds import Stamp, Vouch
+from bazaar_protocol.evidence_kinds import Vouch
 from bazaar_protocol.identity import AgentId, parse_agent
+from bazaar_protocol.work_wanted import WorkWanted
 
 STAMP_S_MAX: Final = 25.0
 """It takes a second or two; a client waits no longer than thirty."""
-_NUMBERS_AT_ONCE: Final = 2**15
 _START_BYTES: Final = 8
 
 
@@ -58,19 +58,10 @@ class PledgeDesk:
         day = self._driver.clock.now_ms() // limits.DAY_MS
         try:
             async with asyncio.timeout(STAMP_S_MAX), self._stamping:
-                found = await self._find(day)
+                first = int.from_bytes(self._entropy(_START_BYTES))
+                wanted = WorkWanted(limits.STAMP_BITS_MIN, day)
+                found = await search_stamp(self._me, wanted, start=first)
         except TimeoutError as error:
             raise TimedOut("no stamp was found in time; chance decides, so try again") from error
         await self._driver.ask(Pledged(found))
         return StampView(bits=limits.STAMP_BITS_MIN, day=day)
-
-    async def _find(self, day: int) -> Stamp:
-        first = int.from_bytes(self._entropy(_START_BYTES))
-        while True:
-            numbers = range(first, first + _NUMBERS_AT_ONCE)
-            found = await asyncio.to_thread(
-                find_stamp, self._me, day=day, bits=limits.STAMP_BITS_MIN, numbers=numbers
-            )
-            if found is not None:
-                return found
-            first = numbers.stop

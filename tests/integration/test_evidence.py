@@ -17,7 +17,7 @@ from bazaar_node.settings import OfferSettings
 from bazaar_node.trust import authors
 from bazaar_node.trust.archive import Archive
 from bazaar_node.trust.histories import Circle
-from bazaar_node.trust.receipts import Receipt
+from bazaar_node.trust.receipts import Receipt, Receipts
 from bazaar_protocol import evidence_kinds, limits
 from bazaar_protocol.identity import AgentId, parse_agent
 from bazaar_protocol.log import Head, check_proof
@@ -137,7 +137,7 @@ async def test_raters_of_whom_we_deal_with_are_looked_at_in_the_background(site:
 
 async def receipt(archive: Archive, relay: AgentId) -> Receipt | None:
     await archive.ask_for_receipts()
-    return await archive.receipt_of(relay)
+    return await Receipts(archive.evidence, archive.evidence.keys).held(relay)
 
 
 class Forgetful(MemoryStore):

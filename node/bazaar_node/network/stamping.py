@@ -72,17 +72,48 @@ class Stamper:
         if known is not None and _does(known, wanted):
             return known
         day, start = self._tried.get(relay, (wanted.day, 0))
-        start = start if day == wanted.day else 0
-        while True:
-            numbers = range(start, start + _NUMBERS_AT_ONCE)
-            found = await asyncio.to_thread(
-                find_stamp, me, day=wanted.day, bits=wanted.bits, relay=relay, numbers=numbers
-            )
-            if found is not None:
-                record = self._found[relay] = seal(self._keys, found, time_ms=self._now_ms())
-                return record
-            start = numbers.stop
-            self._tried[relay] = (wanted.day, start)
+
+        def keep_track(number: int) -> None:
+            self._tried[relay] = (wanted.day, number)
+
+        found = await search_stamp(
+            me,
+            wanted,
+            relay=relay,
+            start=start if day == wanted.day else 0,
+            tried=keep_track,
+        )
+        record = self._found[relay] = seal(self._keys, found, time_ms=self._now_ms())
+        return record
+
+
+async def search_stamp(
+    agent: AgentId,
+    wanted: WorkWanted,
+    *,
+    start: int,
+    relay: bytes = b"",
+    tried: Callable[[int], None] = lambda _: None,
+) -> Stamp:
+    """Look for a stamp in threads until there is one, or the caller gives up.
+
+    Args:
+        agent: Whose identity it stands for.
+        wanted: The day and the bits.
+        start: The number to begin with.
+        relay: For which relay; for everyone if it is empty.
+        tried: Told up to which number there is none, so that another search may go on there.
+
+    """
+    while True:
+        numbers = range(start, start + _NUMBERS_AT_ONCE)
+        found = await asyncio.to_thread(
+            find_stamp, agent, day=wanted.day, bits=wanted.bits, relay=relay, numbers=numbers
+        )
+        if found is not None:
+            return found
+        start = numbers.stop
+        tried(start)
 
 
 def _does(record: Record, wanted: WorkWanted) -> bool:

@@ -26,7 +26,7 @@ from bazaar_node.trust import (
 from bazaar_node.trust.evidence_store import EvidenceStore
 from bazaar_node.trust.exchange import Imported
 from bazaar_node.trust.histories import Circle
-from bazaar_node.trust.receipts import Receipt, Receipts
+from bazaar_node.trust.receipts import Receipts
 from bazaar_node.trust.reports import History, Shown
 from bazaar_node.trust.syncing import Requests, Syncer
 from bazaar_node.trust.telling import tell_relays
@@ -85,10 +85,6 @@ class Archive:
     async def receipts(self, agent: AgentId) -> list[Shown]:
         """Return every finding about an agent, with where the record that decided it is found."""
         return await self.evidence.read(partial(reports.read_shown, agent))
-
-    async def receipt_of(self, relay: AgentId) -> Receipt | None:
-        """Return the newest receipt that we hold of a relay, for an entry of ours."""
-        return await self._receipts.held(relay)
 
     async def look_into(self, agent: AgentId) -> History:
         """Ask the relays for the news of one agent's log now, and return what is known then.
