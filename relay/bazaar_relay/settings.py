@@ -22,6 +22,7 @@ from bazaar_protocol.identity import AgentId, parse_agent
 from bazaar_relay.homes import Home
 from bazaar_relay.lists import NO_LISTS, Lists
 from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.carrying import LinkPolicy
 from bazaar_relay.machine.difficulty import WorkPolicy
 from bazaar_relay.serving.information import About
 
@@ -108,6 +109,27 @@ class FileSettings:
     free_per_s: Annotated[int, Meta(ge=0, le=10_000)] = setting(
         10, "What all of those together may write in a second."
     )
+    relayed_links: Annotated[int, Meta(ge=0, le=limits.RELAYED_LINKS_PER_AGENT_MAX)] = setting(
+        LinkPolicy.links,
+        "How many relayed links each identity may have, by which nodes that can only dial out "
+        "fetch large results from each other, encrypted from end to end; 0 carries none.",
+    )
+    relayed_links_all: Annotated[int, Meta(ge=1, le=limits.RELAYED_LINKS_MAX)] = setting(
+        LinkPolicy.links_all, "How many of these there may be altogether."
+    )
+    relayed_bytes_per_s: Annotated[int, Meta(ge=64 * limits.KIB, le=1024 * limits.MIB)] = setting(
+        LinkPolicy.bytes_per_s,
+        "How many bytes a second are carried for each identity, on the links that it opened.",
+    )
+    relayed_bytes_per_s_all: Annotated[int, Meta(ge=64 * limits.KIB, le=1024 * limits.MIB)] = (
+        setting(LinkPolicy.bytes_per_s_all, "How many for all together.")
+    )
+    relayed_bytes_per_day: Annotated[int, Meta(ge=0)] = setting(
+        LinkPolicy.bytes_per_day, "How many in a day for each identity; 0 for any amount."
+    )
+    relayed_minutes: Annotated[int, Meta(ge=1, le=24 * 60)] = setting(
+        LinkPolicy.minutes, "After how many minutes such a link ends; nodes go on with a new one."
+    )
     blocked: list[str] = setting(
         [],
         "Identities that are not served, as did:key or peer id; beside those in blocked.txt, "
@@ -153,6 +175,14 @@ class FileSettings:
                 self.pow_days,
                 self.free_per_minute,
                 self.free_per_s,
+            ),
+            carrying=LinkPolicy(
+                links=self.relayed_links,
+                links_all=self.relayed_links_all,
+                bytes_per_s=self.relayed_bytes_per_s,
+                bytes_per_s_all=self.relayed_bytes_per_s_all,
+                bytes_per_day=self.relayed_bytes_per_day,
+                minutes=self.relayed_minutes,
             ),
         )
 

@@ -9,6 +9,7 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Heartbeat, Post
 from bazaar_protocol.records import Record
 from bazaar_relay.machine.buckets import Buckets, Rate
+from bazaar_relay.machine.carrying import LinkPolicy
 from bazaar_relay.machine.difficulty import WorkPolicy
 
 _VALUES_PER_RECORD: Final = 8
@@ -48,6 +49,8 @@ class Policy:
     grown_entries: int = 1000
     """With so many entries of its log here it has all of them, and is known without any work."""
     work: WorkPolicy = field(default_factory=WorkPolicy)
+    carrying: LinkPolicy = field(default_factory=LinkPolicy)
+    """Of what nodes say to each other on relayed links."""
 
     @property
     def grows(self) -> bool:

@@ -37,6 +37,7 @@ from bazaar_relay.machine.events import (
 )
 from bazaar_relay.machine.pipeline import Pipeline
 from bazaar_relay.machine.receipts import Receipts
+from bazaar_relay.machine.relayed_links import RelayedLinks
 from bazaar_relay.machine.state import Entropy, RelayState
 from bazaar_relay.machine.subscriptions import Subscriptions
 from bazaar_relay.machine.tasks import fold
@@ -72,6 +73,7 @@ class RelayMachine:
         self._pipeline = Pipeline(self._state)
         self._receipts = Receipts(self._state)
         self._subscriptions = Subscriptions()
+        self.relayed = RelayedLinks(self._state, self._do)
         self._peers: dict[ConnectionId, AgentId] = {}
         self._networks: dict[ConnectionId, str] = {}
         self._greeted: dict[ConnectionId, None] = {}
@@ -91,6 +93,7 @@ class RelayMachine:
             "tasks": len(self._state.tasks),
             "subscriptions": len(self._subscriptions),
             "connections": len(self._peers),
+            "relayed_links": len(self.relayed),
         }
 
     def has_greeted(self, connection: ConnectionId) -> bool:
@@ -192,6 +195,7 @@ class RelayMachine:
 
     def _disconnect(self, connection: ConnectionId) -> None:
         peer = self._peers.pop(connection)
+        self.relayed.left(connection, peer)
         del self._networks[connection]
         self._greeted.pop(connection, None)
         self._subscriptions.remove(connection)
@@ -221,6 +225,7 @@ class RelayMachine:
             self._do(Drop(connection, "version", reason))
         else:
             self._greeted[connection] = None
+            self.relayed.joined(connection, self._peers[connection], hello.features)
             self._do(Greet(connection))
 
     def _serve(
@@ -246,6 +251,14 @@ class RelayMachine:
                 self._do(Reply(connection, frames.Error(frame.request, "unsupported", refusal)))
             case frames.Ping():
                 self._do(Reply(connection, frames.Pong(frame.request)))
+            case (
+                frames.OpenLink()
+                | frames.AcceptLink()
+                | frames.LinkData()
+                | frames.LinkCredit()
+                | frames.CloseLink()
+            ):
+                self.relayed.take(connection, peer, frame, now_ms)
             case frames.Hello():
                 raise AssertionError("it was dealt with before")
             case _:
@@ -355,5 +368,7 @@ class RelayMachine:
                     self._pipeline.look_at(RecordId(timer.about))
                 case "intake":
                     self._receipts.sign_rest(now_ms)
+                case "link":
+                    self.relayed.due(RecordId(timer.about), now_ms)
                 case "silence":
                     self._pipeline.witness.due(RecordId(timer.about), now_ms)

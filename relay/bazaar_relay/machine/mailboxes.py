@@ -59,12 +59,12 @@ class Mailboxes:
         if total >= limits.LETTERS_PER_AGENT_MAX:
             return f"{total} letters wait for this agent, and no more can"
         share_max = limits.LETTERS_PER_SENDER_MAX
-        if not self._is_partner(to, sender):
+        if not self.are_partners(to, sender):
             share_max = limits.LETTERS_PER_STRANGER_MAX
             strangers = sum(
                 count
                 for one, count in senders.items()
-                if one is not None and not self._is_partner(to, one)
+                if one is not None and not self.are_partners(to, one)
             )
             if strangers >= limits.LETTERS_OF_STRANGERS_MAX:
                 return f"{strangers} letters of strangers wait for this agent, and no more can"
@@ -72,5 +72,6 @@ class Mailboxes:
             return f"{senders[sender]} letters of yours wait for this agent, and no more can"
         return ""
 
-    def _is_partner(self, one: AgentId, other: AgentId) -> bool:
+    def are_partners(self, one: AgentId, other: AgentId) -> bool:
+        """Tell whether two agents trade, as far as is in memory."""
         return self._partners.get((one, other)) is not None

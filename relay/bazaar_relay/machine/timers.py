@@ -12,10 +12,11 @@ from bazaar_protocol.records import RecordId
 class Timer:
     """What a deadline is about: whose advert expires, or which post wakes or task times out.
 
-    ``intake`` is when the relay signs its next receipt, ``silence`` when it is a witness to one.
+    ``intake`` is when the relay signs its next receipt, ``silence`` when it is a witness to one,
+    ``link`` when a relayed link ends or goes on.
     """
 
-    what: Literal["advert", "post", "wake", "task", "intake", "silence"]
+    what: Literal["advert", "post", "wake", "task", "intake", "silence", "link"]
     about: AgentId | RecordId
 
 

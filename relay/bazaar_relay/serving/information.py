@@ -10,11 +10,10 @@ import msgspec
 from bazaar_protocol import frames, limits
 from bazaar_protocol.identity import AgentId, to_did
 from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.relayed_links import FEATURE
 
 MEDIA_TYPE: Final = "application/bazaar+json"
-FEATURES: Final = (
-    "claim", "inclusion", "log", "mail", "query", "state", "subscribe", "task",
-)  # fmt: skip
+_FEATURES: Final = ("claim", "inclusion", "log", "mail", "query", "state", "subscribe", "task")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,11 @@ def software() -> str:
         return f"bazaar/{version('bazaar')}"
     except PackageNotFoundError:  # run from its sources
         return "bazaar/0"
+
+
+def features(policy: Policy) -> tuple[str, ...]:
+    """Return what the relay can do for nodes."""
+    return (*_FEATURES, FEATURE) if policy.carrying.links else _FEATURES
 
 
 def document(
@@ -55,7 +59,7 @@ def document(
         "software": name,
         "version": number,
         "protocol_version": frames.VERSION,
-        "supported_features": FEATURES,
+        "supported_features": features(policy),
         "limitation": _limitation(policy, policy.work.bits if work_bits is None else work_bits),
         "retention": {
             "logged_ms": None,
@@ -93,6 +97,10 @@ def _limitation(policy: Policy, work_bits: int) -> dict[str, int | bool]:
         "letters_per_agent": limits.LETTERS_PER_AGENT_MAX,
         "letters_per_sender": limits.LETTERS_PER_SENDER_MAX,
         "letters_per_stranger": limits.LETTERS_PER_STRANGER_MAX,
+        "relayed_links_per_agent": policy.carrying.links,
+        "relayed_bytes_per_s": policy.carrying.bytes_per_s,
+        "relayed_bytes_per_day": policy.carrying.bytes_per_day,
+        "relayed_link_minutes": policy.carrying.minutes,
         "open_posts_per_agent": policy.open_posts,
         "bids_per_post": limits.BIDS_PER_POST_MAX,
         "records_per_receipt": limits.INTAKE_RECORDS_MAX,

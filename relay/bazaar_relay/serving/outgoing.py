@@ -32,7 +32,7 @@ ToNodes: TypeAlias = Greet | Reply | Deliver | DeliverLetter | Replay | Serve | 
 
 _ANSWERS: Final = (
     frames.Published, frames.Claimed, frames.Mailed, frames.Collected, frames.Adverts,
-    frames.Error,
+    frames.Error, frames.LinkOpened,
 )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ from bazaar_relay.machine.machine import RelayMachine
 from bazaar_relay.serving import reading
 from bazaar_relay.serving.connection import Connection
 from bazaar_relay.serving.counters import Counters
-from bazaar_relay.serving.information import FEATURES, About, document, software
+from bazaar_relay.serving.information import About, document, features, software
 from bazaar_relay.serving.intake import THREADS, Intake
 from bazaar_relay.serving.outgoing import Outgoing
 from bazaar_relay.storage.store import Store
@@ -246,6 +246,7 @@ class RelayService:
                 | frames.GetInclusion()
                 | frames.GetStatement()
                 | frames.Query()
+                | frames.OpenLink()
             ):
                 connection.expect_answer()
                 self._run(Received(connection.id, frame))
@@ -298,7 +299,7 @@ class RelayService:
         return frames.Welcome(
             frames.VERSION,
             software(),
-            FEATURES,
+            features(self._policy),
             self._store.name,
             self.machine.cursor,
             self.information(),
