@@ -7,9 +7,10 @@ follow the same one contradict each other, and the pair is a proof that anyone c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Self
+
+import msgspec
 
 from bazaar_protocol.errors import (
     BadSignature,
@@ -31,8 +32,7 @@ could hang a bad name on anybody. A vouch that comes later is an ordinary one an
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The newest entry of a log. ``Head.empty()`` is that of an empty log."""
 
     seq: int

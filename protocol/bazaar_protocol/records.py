@@ -42,11 +42,11 @@ class Unknown(msgspec.Struct, frozen=True):
     value: tuple[Plain, ...]
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A statement that its author has signed.
 
     Only ``seal``, ``unseal`` and ``log.check_segment`` hand records out, so whoever holds one
-    holds a true one.
+    holds a true one. The collector of cycles need not look at it: nothing in it leads back to it.
     """
 
     id: RecordId
@@ -63,12 +63,12 @@ class Record(msgspec.Struct, frozen=True):
     """The exact bytes; store and forward these, never a re-encoding."""
 
 
-class _Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     payload: Annotated[bytes, Meta(max_length=limits.PAYLOAD_BYTES_MAX)]
     signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
-class _Payload(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Payload(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     version: Literal[1]
     kind: Annotated[str, Meta(max_length=limits.KIND_CHARS_MAX)]
     author: Key

@@ -4,14 +4,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
+
 from bazaar_protocol import limits
 from bazaar_relay.machine.bounded import Bounded
 
 K = TypeVar("K", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(msgspec.Struct, frozen=True, gc=False):
     """So much in so much time; as much as ``saved`` such periods give may be saved up."""
 
     amount: int

@@ -20,7 +20,8 @@ from bazaar_protocol.task import Task, award_of, open_task, step
 from bazaar_relay.machine.admission import expires_ms
 from bazaar_relay.machine.audience import audience_of
 from bazaar_relay.machine.sequencing import Sequencer
-from bazaar_relay.machine.state import Answered, Missing, RelayState
+from bazaar_relay.machine.standing import CLEAN
+from bazaar_relay.machine.state import Answered, RelayState
 from bazaar_relay.machine.timers import Timer
 from bazaar_relay.machine.witness import Witness
 from bazaar_relay.storage.matching import accused_by, task_of
@@ -52,16 +53,22 @@ class Decider:
         refusal = self._state.admission.refusal(record, now_ms)
         if refusal is not None:
             return refusal
+        if self._state.sure_of == (record.author, now_ms):
+            return self._decide_known(record, answered, now_ms)
         if record.author == self._state.me:
             accused = accused_by(record)  # a proof of ours, which comes back as it goes round
             if accused is not None and record in self._state.standing(accused):
                 return DUPLICATE
             return "blocked: this relay alone writes in its own name"
-        refusal = self._state.standing(record.author).refusal(record)
+        standing = self._state.standing(record.author)
+        refusal = standing.refusal(record)
         if refusal:
             return refusal
-        is_free = self._state.gate.is_freely_taken(record)
-        if is_free or not self._state.is_stranger(record.author, now_ms):
+        if self._state.gate.is_freely_taken(record):
+            return self._decide_known(record, answered, now_ms)
+        if not self._state.is_stranger(record.author, now_ms):
+            if standing is CLEAN:
+                self._state.sure_of = (record.author, now_ms)
             return self._decide_known(record, answered, now_ms)
         return self._decide_strangers(record, answered, peer, now_ms)
 
@@ -81,46 +88,20 @@ class Decider:
         return status
 
     def _decide_known(self, record: Record, answered: Answered, now_ms: int) -> str:
-        if self._state.admission.policy.grows:
+        admission = self._state.admission
+        if admission.policy.grows:
             self._state.head(record.author)  # asks the store, if need be
+        decide = self._decide_entry if record.seq else self._decide_loose
+        if not admission.policy.bytes_per_day:
+            return decide(record, answered, now_ms)
         author = self._state.caller(record.author)
-        refusal = self._state.admission.keeping_refusal(author, now_ms)
+        refusal = admission.keeping_refusal(author, now_ms)
         if refusal:
             return refusal
-        if record.seq:
-            status = self._decide_entry(record, answered, now_ms)
-        else:
-            status = self._decide_loose(record, answered, now_ms)
+        status = decide(record, answered, now_ms)
         if status == ACCEPTED:
-            self._state.admission.keep(author, len(record.raw), now_ms)
+            admission.keep(author, len(record.raw), now_ms)
         return status
-
-    def missing(self, record: Record, answered: Answered, now_ms: int) -> Missing | None:
-        """Return what the store surely has to be asked before ``record`` is decided."""
-        state = self._state
-        if record.id in state.recent:
-            return None
-        is_head_wanted = record.seq > 0 or state.admission.policy.grows
-        head = state.heads.get(record.author) if is_head_wanted else None
-        author = record.author if is_head_wanted and head is None else None
-        stamps: AgentId | None = None
-        try:
-            state.is_stranger(record.author, now_ms)
-        except Missing as missing:
-            author, stamps = author or missing.author, missing.stamps
-        entry: tuple[AgentId, int] | None = None
-        if head is not None and 0 < record.seq <= head.seq and record.id != head.id:
-            place = (record.author, record.seq)
-            is_here = place in state.unkept_entries or place in answered.entries
-            entry = None if is_here else place
-        task = task_of(record)
-        is_known = task is None or task in answered.no_tasks or state.tasks.get(task) is not None
-        if is_known or (isinstance(record.body, Post) and state.recent.is_surely_new(record)):
-            task = None
-        standing = None if state.standings.get(record.author) is not None else record.author
-        if (author, task, entry, standing, stamps) == (None,) * 5:
-            return None
-        return Missing(author=author, task=task, entry=entry, standing=standing, stamps=stamps)
 
     def _decide_entry(self, record: Record, answered: Answered, now_ms: int) -> str:
         head = self._state.head(record.author)
@@ -303,7 +284,8 @@ class Decider:
         *,
         is_silent: bool = False,
     ) -> None:
-        self._state.group.keep(record, audience, expires_ms(record, now_ms), is_silent=is_silent)
+        until_ms = None if record.seq else expires_ms(record, now_ms)
+        self._state.group.keep(record, audience, until_ms, is_silent=is_silent)
         self._state.remember(record, now_ms)
 
 

@@ -11,7 +11,7 @@ from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.frames import FromRelay
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import RecordId, record_id
-from bazaar_relay.machine.deciding import DUPLICATE, Decider, refusal_of
+from bazaar_relay.machine.deciding import ACCEPTED, DUPLICATE, Decider, refusal_of
 from bazaar_relay.machine.events import (
     Commit,
     CommitFailed,
@@ -25,6 +25,7 @@ from bazaar_relay.machine.events import (
     Verify,
     WorkId,
 )
+from bazaar_relay.machine.foreseeing import foresee
 from bazaar_relay.machine.group import Answer, Group
 from bazaar_relay.machine.sequencing import ClaimRefused, Sequencer
 from bazaar_relay.machine.state import Missing, RelayState
@@ -187,8 +188,10 @@ class Pipeline:
         group = self._running
         assert group is not None
         self._running = None
+        unkept = self._state.unkept_entries
         for new in group.records:
-            self._state.unkept_entries.pop((new.record.author, new.record.seq), None)
+            if new.record.seq:
+                unkept.pop((new.record.author, new.record.seq), None)
         for answer in group.answers:
             self.effects.append(Reply(answer.connection, answer.kept))
         return group
@@ -199,7 +202,7 @@ class Pipeline:
         failed = (self._running, self._state.group)
         self._running = None
         for group in reversed(failed):
-            group.take_back()
+            self._state.take_back(group)
         self._state.group = Group(self._state.group.number + 1)
         for group in failed:
             for answer in group.answers:
@@ -239,53 +242,25 @@ class Pipeline:
                     self._sequencer.look_at(task, now_ms)
 
     def _decide(self, work: Publishing, now_ms: int) -> None:
-        if work.position == 0 and (read := self._missing(work, now_ms)):
-            self._read(work, read)
-            return
         state = self._state
+        if work.position == 0:
+            read = foresee(state, work.outcomes, work.answered, work=work.id, now_ms=now_ms)
+            if read:
+                self._read(work, read)
+                return
         while work.position < len(work.open):
             outcome = work.outcomes[work.position]
             if isinstance(outcome, RemoteError):
                 status = refusal_of(outcome)
             else:
                 status = self._decider.decide(outcome, work.answered, work.peer, now_ms)
-                kept_in = state.group.number if status.startswith("fork:") else 0
-                work.group = max(work.group, state.recent.group(outcome.id) or kept_in)
+                if status == ACCEPTED or status.startswith("fork:"):
+                    work.group = state.group.number
+                else:
+                    work.group = max(work.group, state.recent.group(outcome.id) or 0)
             work.statuses[work.open[work.position]] = status
             work.position += 1
         self._answer_after(work.group, work.answer())
-
-    def _missing(self, work: Publishing, now_ms: int) -> Read | None:
-        """Return one read for all that the records of ``work`` surely need."""
-        heads: dict[AgentId, None] = {}
-        tasks: dict[RecordId, None] = {}
-        entries: dict[tuple[AgentId, int], None] = {}
-        against: dict[AgentId, None] = {}
-        stamps: dict[AgentId, None] = {}
-        for outcome in work.outcomes:
-            if isinstance(outcome, RemoteError):
-                continue
-            missing = self._decider.missing(outcome, work.answered, now_ms)
-            if missing is None:
-                continue
-            if missing.author is not None:
-                heads[missing.author] = None
-            if missing.task is not None:
-                tasks[missing.task] = None
-            if missing.entry is not None:
-                entries[missing.entry] = None
-            if missing.standing is not None:
-                against[missing.standing] = None
-            if missing.stamps is not None:
-                stamps[missing.stamps] = None
-        return Read(
-            work.id,
-            tuple(heads),
-            tuple(tasks),
-            tuple(entries),
-            against=tuple(against),
-            stamps=tuple(stamps),
-        )
 
     def _grant(self, work: Claiming, now_ms: int) -> None:
         shunned = self._state.standing(work.worker).reason_to_shun

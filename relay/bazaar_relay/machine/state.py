@@ -95,6 +95,9 @@ class RelayState:
         self.unkept_entries: dict[tuple[AgentId, int], Record] = {}
         """Log entries that are decided and not yet durable."""
         self.group = Group(1)
+        self.sure_of: tuple[AgentId, int] | None = None
+        """Of whom nothing but good was found a moment ago, and the moment: the next record is
+        mostly by the same author, so it need not all be looked up again."""
 
     @property
     def me(self) -> AgentId:
@@ -179,6 +182,7 @@ class RelayState:
 
     def set_policy(self, policy: Policy) -> None:
         """Go on as the operator has decided."""
+        self.sure_of = None
         self.admission.policy = policy
         self.gate.set_policy(policy)
 
@@ -232,23 +236,31 @@ class RelayState:
         self.group.undo.append(lambda: self.router.take_back_offer(post_id, agent, now_ms))
 
     def remember(self, record: Record, now_ms: int) -> None:
-        """Assume that ``record`` is kept."""
+        """Assume that ``record``, which is in the group, is kept; ``take_back`` forgets it."""
         self.recent.add(record.id, self.group.number, now_ms)
-        self.group.undo.append(lambda: self.recent.discard(record.id))
 
     def remember_entry(self, record: Record) -> None:
         """Assume that ``record`` is the newest entry of its author's log."""
-        author, entry = record.author, (record.author, record.seq)
-        self.unkept_entries[entry] = record
+        author = record.author
+        self.unkept_entries[author, record.seq] = record
         if author == self.me:
             own_before = self.own_head
             self.own_head = Head.of(record)
             self.group.undo.append(lambda: self._put_own_head_back(own_before))
         else:
             self.heads.put(author, Head.of(record))
-            # What the store knows, and not what was known here: that may be assumed as well.
-            self.group.undo.append(lambda: self._forget_head(author))
-        self.group.undo.append(lambda: self._forget_entry(entry))
+
+    def take_back(self, group: Group) -> None:
+        """Forget what was assumed because ``group`` would be committed."""
+        group.take_back()
+        self.sure_of = None
+        for new in group.records:
+            record = new.record
+            self.recent.discard(record.id)
+            if record.seq:
+                # What the store knows, and not what was known here: that may be assumed as well.
+                self.heads.pop(record.author)
+                self.unkept_entries.pop((record.author, record.seq), None)
 
     def may_say(self, record: Record, task: RecordId) -> bool:
         """Count what an agent says about a task without being asked; False for too much.
@@ -266,6 +278,7 @@ class RelayState:
     def hold_against(self, agent: AgentId, standing: Standing) -> None:
         """Assume that evidence is kept which gives ``agent`` this standing."""
         advert, version = self.adverts.get(agent), self.adverts.version(agent)
+        self.sure_of = None
         self.standings.put(agent, standing)
         self.adverts.remove(agent)
         self.group.undo.append(lambda: self.adverts.put_back(agent, advert, version))
@@ -313,14 +326,8 @@ class RelayState:
     def _put_own_head_back(self, head: Head) -> None:
         self.own_head = head
 
-    def _forget_head(self, author: AgentId) -> None:
-        self.heads.pop(author)
-
     def _forget_standing(self, agent: AgentId) -> None:
         self.standings.pop(agent)
-
-    def _forget_entry(self, entry: tuple[AgentId, int]) -> None:
-        self.unkept_entries.pop(entry, None)
 
     def _forget_letters(self, agent: AgentId) -> None:
         self.mailboxes.forget(agent)

@@ -17,7 +17,7 @@ from bazaar_relay.storage.matching import EVERYTHING, keys_of, keys_of_route, ki
 from bazaar_relay.storage.store import Stored
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A record, or a route of an older one, at its place in the order of arrival."""
 
     cursor: int

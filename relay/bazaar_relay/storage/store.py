@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from bazaar_protocol.errors import RemoteError, StorageError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
@@ -19,8 +21,7 @@ FORGOTTEN_MAX: Final = 500
 """How many records, letters, and receipts ``forget`` deletes at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """A verified record that the relay decided to keep."""
 
     record: Record
@@ -78,8 +79,7 @@ class Batch:
     """In the order of their cursors, each beyond all that there are already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A record at its place in the relay's order of arrival."""
 
     cursor: int
