@@ -1,7 +1,8 @@
 """One libp2p connection: TCP, then noise, then yamux, then our protocols on its streams.
 
-It is made of libp2p's session layers without libp2p's host, swarm and resource manager. So there
-is nothing else that a peer could reach: it is noise or nothing, and the only protocols are ours.
+Negotiation and the handshake of noise are libp2p's; the session layers above are our own, and its
+host, swarm and resource manager are not there. So there is nothing else that a peer could reach: it
+is noise or nothing, and the only protocols are ours.
 """
 
 import logging
@@ -20,19 +21,19 @@ from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE, Transport as Noise
-from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX, YamuxStream
-from libp2p.transport.upgrader import TransportUpgrader
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 
-from bazaar_host.hardening import Muxer, Socket
+from bazaar_host.hardening import Socket
+from bazaar_host.muxer import MuxedStream, Muxer
+from bazaar_host.secured import Secured
 from bazaar_protocol import limits
 from bazaar_protocol.errors import Unreachable
 from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_peer_id
 
 LOG: Final = logging.getLogger("bazaar.libp2p")
 
-Serve = Callable[["Connection", YamuxStream, str], Awaitable[None]]
-"""Handles one stream, on which a protocol has been agreed, until it ends."""
+Serve = Callable[["Connection", MuxedStream, str], Awaitable[None]]
+"""Handles one stream, on which a protocol has been agreed, until it ends, and ends it."""
 
 
 class Upgrader:
@@ -48,40 +49,45 @@ class Upgrader:
     def __init__(self, keys: Keypair, protocols: Sequence[str], *, streams_max: int) -> None:
         secret = Ed25519PrivateKey.from_bytes(keys.seed)
         pair = KeyPair(secret, secret.get_public_key())
-        noise = Noise(pair, noise_privkey=create_new_key_pair().private_key)
         # Only noise. By default libp2p also takes plaintext, where everyone is who they say.
-        self._upgrader = TransportUpgrader({NOISE: noise}, {})
+        self._noise = Noise(pair, noise_privkey=create_new_key_pair().private_key)
         self._protocols = protocols
         self._streams_max = streams_max
 
     async def inbound(self, stream: trio.SocketStream) -> "Connection":
         """Do the handshakes with a peer that dialed us. It may raise anything: a stranger talks."""
         socket = Socket(stream, is_initiator=False)
-        secured = await self._upgrader.upgrade_security(socket, is_initiator=False)
+        await _agree(socket, [NOISE])
+        secured = Secured.take_over(await self._noise.secure_inbound(socket), socket)
         await _agree(secured, [YAMUX])
-        return self._made(socket, Muxer(secured, secured.get_remote_peer(), socket))
+        return self._made(socket, secured)
 
     async def outbound(self, stream: trio.SocketStream, peer: AgentId) -> "Connection":
         """Do the handshakes with ``peer``, which we dialed. It may raise anything, as above."""
         socket = Socket(stream, is_initiator=True)
         peer_id = ID.from_string(to_peer_id(peer))
-        secured = await self._upgrader.upgrade_security(socket, is_initiator=True, peer_id=peer_id)
+        await _ask(socket, NOISE)
+        secured = Secured.take_over(await self._noise.secure_outbound(socket, peer_id), socket)
+        if secured.peer_id != peer_id:
+            raise Unreachable("somebody else answered")
         await _ask(secured, YAMUX)
-        return self._made(socket, Muxer(secured, peer_id, socket))
+        return self._made(socket, secured)
 
-    def _made(self, socket: Socket, muxer: Muxer) -> "Connection":
+    def _made(self, socket: Socket, secured: Secured) -> "Connection":
         socket.is_trusted = True
-        return Connection(socket, muxer, self._protocols, streams_max=self._streams_max)
+        # From the peer id, which the handshake proved.
+        peer = parse_agent(str(secured.peer_id))
+        muxer = Muxer(secured, is_initiator=socket.is_initiator, streams_max=self._streams_max)
+        return Connection(peer, socket, muxer, self._protocols)
 
 
 class Connection:
     """An authenticated connection to one peer, shared by all links to it."""
 
     def __init__(
-        self, socket: Socket, muxer: Muxer, protocols: Sequence[str], *, streams_max: int
+        self, peer: AgentId, socket: Socket, muxer: Muxer, protocols: Sequence[str]
     ) -> None:
-        # From the peer id: get_remote_public_key() is the key of the noise session.
-        self.peer = parse_agent(str(muxer.peer_id))
+        self.peer = peer
         self.address = socket.get_remote_address()[0]
         self.is_suspect = False
         """True once it did not answer in time: no further link is opened on it."""
@@ -90,28 +96,27 @@ class Connection:
         self._socket = socket
         self._muxer = muxer
         self._protocols = protocols
-        self._streams_max = streams_max
-        self._streams_inbound = 0
         self._streams = 0
         self._last_used = trio.current_time()
         self._nursery: trio.Nursery | None = None
+        self._idle_scope = trio.CancelScope()
 
     @property
     def is_usable(self) -> bool:
         """Whether a new link may be opened on it."""
-        return not (self.is_suspect or self._muxer.event_shutting_down.is_set())
+        return not (self.is_suspect or self._muxer.is_ended)
 
     async def run(self, serve: Serve) -> None:
         """Serve the peer's streams until the connection ends, for whatever reason."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._muxer.start)
-                nursery.start_soon(self._end_when_idle, nursery.cancel_scope)
                 self._nursery = nursery
-                await self._muxer.event_started.wait()
+                nursery.start_soon(self._end_when_idle)
                 self.is_settled.set()
-                await self._accept(nursery, serve)
-                nursery.cancel_scope.cancel()
+                await self._muxer.run(lambda stream: nursery.start_soon(self._serve, stream, serve))
+                self._idle_scope.cancel()
+                # What has arrived is still handed on, to who takes it.
+                nursery.cancel_scope.deadline = trio.current_time() + limits.LINK_CLOSE_TIMEOUT_S
         except* Exception as errors:  # noqa: BLE001 - a stranger's bytes end its connection only
             LOG.debug("connection to %s: %r", self.address, errors.exceptions)
         finally:
@@ -119,14 +124,14 @@ class Connection:
             self.abort()
             self.is_settled.set()
 
-    async def open(self, protocol: str) -> YamuxStream:
+    async def open(self, protocol: str) -> MuxedStream:
         """Open a stream and agree on ``protocol``. It may raise anything."""
         self._last_used = trio.current_time()
-        stream = await self._muxer.open_stream()
+        stream = self._muxer.open_stream()
         try:
-            await _ask(_StreamAdapter(stream), protocol)
+            await _ask(_StreamAdapter(stream, self._socket), protocol)
         except BaseException:
-            await self.finish(stream, is_agreed=False)
+            stream.reset()
             raise
         return stream
 
@@ -141,18 +146,9 @@ class Connection:
             raise Unreachable("the connection has ended")
         self._nursery.start_soon(serve)
 
-    async def finish(self, stream: YamuxStream, *, is_agreed: bool) -> None:
-        """End our half of a stream if the peer has ended its own, else both halves at once."""
-        with trio.move_on_after(limits.LINK_CLOSE_TIMEOUT_S) as scope:
-            scope.shield = True
-            try:
-                await (stream.close() if is_agreed else stream.reset())
-            except (MuxedStreamError, IOException) as error:
-                LOG.debug("end of a stream: %r", error)
-
     def abort(self) -> None:
         """End the connection now."""
-        self._muxer.event_shutting_down.set()
+        self._muxer.end()
         self._socket.abort()
 
     def hold(self, change: int) -> None:
@@ -160,61 +156,53 @@ class Connection:
         self._streams += change
         self._last_used = trio.current_time()
 
-    async def _accept(self, nursery: trio.Nursery, serve: Serve) -> None:
-        while True:
-            try:
-                stream = await self._muxer.accept_stream()
-            except MuxedConnUnavailable:
-                return
-            if self._streams_inbound >= self._streams_max:
-                await self.finish(stream, is_agreed=False)
-            else:
-                self._streams_inbound += 1
-                nursery.start_soon(self._serve, stream, serve)
-
-    async def _serve(self, stream: YamuxStream, serve: Serve) -> None:
+    async def _serve(self, stream: MuxedStream, serve: Serve) -> None:
         try:
-            protocol = await _agree(_StreamAdapter(stream), self._protocols)
+            protocol = await _agree(_StreamAdapter(stream, self._socket), self._protocols)
             await serve(self, stream, protocol)
         except Exception as error:  # noqa: BLE001 - a stranger's bytes end its stream only
             LOG.debug("stream from %s: %r", self.address, error)
-            await self.finish(stream, is_agreed=False)
         finally:
-            self._streams_inbound -= 1
+            stream.close()
 
-    async def _end_when_idle(self, scope: trio.CancelScope) -> None:
-        while True:
-            await trio.sleep(limits.CONNECTION_IDLE_S_MAX)
-            if not self._streams and self._idle_s() >= limits.CONNECTION_IDLE_S_MAX:
-                scope.cancel()
-                return
+    async def _end_when_idle(self) -> None:
+        with self._idle_scope:
+            while True:
+                await trio.sleep(limits.CONNECTION_IDLE_S_MAX)
+                if not self._streams and self._idle_s() >= limits.CONNECTION_IDLE_S_MAX:
+                    self._muxer.end()
 
     def _idle_s(self) -> float:
         return trio.current_time() - self._last_used
 
 
 class _StreamAdapter(ReadWriteCloser):
-    """A yamux stream as multistream-select wants it, with a bound on what it reads."""
+    """A stream as multistream-select wants it, with a bound on what is read and answered."""
 
-    def __init__(self, stream: YamuxStream) -> None:
+    def __init__(self, stream: MuxedStream, socket: Socket) -> None:
         self._stream = stream
-        self._bytes_left = limits.NEGOTIATION_BYTES_MAX
+        self._socket = socket
+        self._bytes_left = limits.NEGOTIATION_STREAM_BYTES_MAX
 
     async def read(self, n: int | None = None) -> bytes:
         data = await self._stream.read(n)
-        self._bytes_left -= len(data)
-        if self._bytes_left < 0:
-            raise IOException("too much negotiation")
+        self._count(data)
         return data
 
     async def write(self, data: bytes) -> None:
-        await self._stream.write(data)
+        self._count(data)
+        self._stream.push(data)
 
     async def close(self) -> None:
-        await self._stream.close()
+        self._stream.reset()
 
-    def get_remote_address(self) -> tuple[str, int] | None:
-        return self._stream.get_remote_address()
+    def get_remote_address(self) -> tuple[str, int]:
+        return self._socket.get_remote_address()
+
+    def _count(self, data: bytes) -> None:
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            raise IOException("too much negotiation")
 
 
 async def _agree(socket_or_stream: ReadWriteCloser, offered: Sequence[str]) -> str:

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Final
 
 import trio
-from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
 from bazaar_host.addresses import Address
 from bazaar_host.admission import Admission, ConnectionLimits
 from bazaar_host.channel import Channel
 from bazaar_host.connection import LOG, Connection, Upgrader, explain
+from bazaar_host.muxer import MuxedStream
 from bazaar_protocol import limits
 from bazaar_protocol.errors import AddressInUse, ConfigError, Unreachable
 from bazaar_protocol.identity import AgentId, Keypair
@@ -191,7 +191,7 @@ class Core:
 
     async def _reach(
         self, peer: AgentId | None, addresses: Sequence[str], protocol: str
-    ) -> tuple[Connection, YamuxStream]:
+    ) -> tuple[Connection, MuxedStream]:
         """Open a stream to ``peer``, on a connection that exists or at one of ``addresses``."""
         if peer is not None and (reused := await self._reuse(peer, protocol)):
             return reused
@@ -211,7 +211,7 @@ class Core:
                 failures.append(f"{text}: {explain(error)}")
         raise Unreachable("; ".join(failures) or "no addresses were given")
 
-    async def _reuse(self, peer: AgentId, protocol: str) -> tuple[Connection, YamuxStream] | None:
+    async def _reuse(self, peer: AgentId, protocol: str) -> tuple[Connection, MuxedStream] | None:
         for connection in reversed(self._connections.get(peer, [])):
             if not connection.is_usable:
                 continue
@@ -239,7 +239,7 @@ class Core:
     # Links.
 
     async def _serve_link(
-        self, connection: Connection, stream: YamuxStream, protocol: str, dial: int | None = None
+        self, connection: Connection, stream: MuxedStream, protocol: str, dial: int | None = None
     ) -> None:
         link = next(self._link_ids)
         channel = Channel(
@@ -248,18 +248,17 @@ class Core:
         self._channels[link] = channel
         connection.hold(1)
         self._events.opened(Opened(link, connection.peer, connection.address, protocol, dial))
-        is_agreed = False
         try:
-            is_agreed = await channel.run()
-        except* Exception as errors:  # noqa: BLE001 - a stranger's bytes end its link only
-            LOG.debug("link to %s: %r", connection.address, errors.exceptions)
+            await channel.run()
+        except Exception as error:  # noqa: BLE001 - a stranger's bytes end its link only
+            LOG.debug("link to %s: %r", connection.address, error)
         finally:
             del self._channels[link]
             self._events.closed(link)
             if not self._channels:
                 self._none_open.set()
             connection.hold(-1)
-            await connection.finish(stream, is_agreed=is_agreed)
+            stream.close()
 
     async def _close_channels(self) -> None:
         for channel in self._channels.values():

@@ -95,6 +95,16 @@ class LinkClosed(RemoteError):
     code = "link-closed"
 
 
+class BrokenSession(RemoteError):
+    """A peer broke the rules of a layer below our frames; ``breach`` is one of a small set."""
+
+    code = "session"
+
+    def __init__(self, breach: str, text: str) -> None:
+        super().__init__(text)
+        self.breach = breach
+
+
 class Unreachable(RemoteError):
     """None of a peer's addresses answered, or not as that peer."""
 

@@ -63,7 +63,13 @@ LINK_RECEIVE_QUEUE_FRAMES_MAX: Final = 512
 LINK_RECEIVE_QUEUE_BYTES_MAX: Final = MIB
 LINK_CLOSE_TIMEOUT_S: Final = 1.0
 LINK_WRITE_TIMEOUT_S: Final = 60.0
+YAMUX_WINDOW_BYTES: Final = 256 * KIB  # of a stream, at first and at most
+YAMUX_STREAMS_INBOUND_MAX: Final = 512  # of one connection
+YAMUX_ANSWERS_MAX: Final = 1024  # that wait until the peer reads them
+YAMUX_PING_AFTER_S: Final = 20.0  # in which nothing came
+YAMUX_PONG_TIMEOUT_S: Final = 15.0
 NEGOTIATION_BYTES_MAX: Final = 256 * KIB
+NEGOTIATION_STREAM_BYTES_MAX: Final = 4 * KIB  # read and answered on one stream
 NEGOTIATION_TIMEOUT_S: Final = 10.0
 CONNECTION_IDLE_S_MAX: Final = 30.0
 REUSE_TIMEOUT_S: Final = 2.0
@@ -200,6 +206,31 @@ HELLO_TIMEOUT_S: Final = 10.0
 LINK_SILENT_S_MAX: Final = 300.0  # nodes ping far more often
 LINKS_PER_AGENT_MAX: Final = 16
 RELAY_STOP_S: Final = 1.0
+
+# What relays ask of each other, and believe each other, when one catches up with another.
+RANGE_DIGITS_MAX: Final = 4
+RANGE_PARTS: Final = 16
+RANGES_PER_FRAME_MAX: Final = 64
+HEADS_PER_FRAME_MAX: Final = 256
+SPANS_PER_FRAME_MAX: Final = 64
+AGENTS_PER_FRAME_MAX: Final = 256
+PEERS_MAX: Final = 32
+RANGE_HEADS_LISTED: Final = 32  # a range with fewer logs is not worth comparing part by part
+HEADS_PER_COMPARISON_MAX: Final = 2**21
+PEER_HEADS_SETTLED_MAX: Final = 2**14  # of logs that a peer has otherwise, which were looked into
+PEER_RECORDS_PER_S_MAX: Final = 2**16
+PULLS_UNDER_WAY_MAX: Final = 4  # of one peer
+PULLED_RECORDS_MAX: Final = 1024  # that are decided in one go
+PEER_BEHIND_MAX: Final = 4096  # records, up to which a peer's news are read one by one
+PEER_QUEUE_BYTES_MAX: Final = 4 * MIB  # of events that were not taken yet
+COMPARE_EVERY_S: Final = 600.0
+FRUITLESS_COMPARISONS_MAX: Final = 8
+PEER_BACKOFF_S_MAX: Final = 60.0  # of one that cannot be reached
+PEER_SHUNNED_S: Final = 60.0  # of one that lied; twice as long each time
+PEER_SHUNNED_S_MAX: Final = HOUR_MS / SECOND_MS
+ORIGINS_KEPT_MAX: Final = 2**17
+WHEREABOUTS_MAX: Final = 2**16
+FORWARDS_UNDER_WAY_MAX: Final = 256  # letters, to one peer
 
 # What a node keeps of one contract: records of one kind by one author. Honest ones sign one.
 ANSWERS_PER_CONTRACT_MAX: Final = 4

@@ -1,0 +1,1 @@
+"""Yamux (hashicorp/yamux, version 0): many streams over one connection. Pure; see ``session``."""
