@@ -65,12 +65,12 @@ class Ledger:
     first: Counts = field(default_factory=Counts)
     second: Counts = field(default_factory=Counts)
 
-    def figures(self, newcomers: float, principals: int) -> Figures:
+    def figures(self, newcomers: float, principals: float) -> Figures:
         """Return what it came to.
 
         Args:
             newcomers: Which part of the honest are newcomers.
-            principals: How many malicious ones there are.
+            principals: How many malicious ones there are for those whose tasks are counted.
 
         """
         late = self.second
@@ -87,5 +87,5 @@ class Ledger:
             for_nothing=late.for_nothing / max(late.honest_jobs, 1),
             unserved=late.unserved / asked,
             messages=late.messages / served,
-            damage=damage / max(principals, 1),
+            damage=damage / principals if principals else 0.0,
         )

@@ -18,25 +18,24 @@ from bazaar_node.market.valuation import SOLICITATIONS
 from bazaar_simulations.adversaries.adversary import Adversary, Bools, Crowd, Floats, Ints, Jobs
 from bazaar_simulations.population.auction import NOBODY, award, draw_bidders
 from bazaar_simulations.population.defences import Defence, Outcomes, View, defence
-from bazaar_simulations.population.evidence import BREACH_JOBS, DISPUTED_JOBS, NO_VERDICT_JOBS
 from bazaar_simulations.population.figures import Counts, Figures, Ledger
 from bazaar_simulations.population.mixture import attacker_of
+from bazaar_simulations.population.rules import (
+    ASKED_BY_HOSTILE,
+    MESSAGES_PER_JOB,
+    PRICE,
+    SPREAD,
+    TIES,
+    TOP,
+    USUAL_VALUE,
+    hostile_posters,
+    judged,
+    signed,
+)
 from bazaar_simulations.population.setting import Setting
 from bazaar_simulations.population.town import settle
 
-PRICE: Final = 0.6
-"""What a job costs, of what it is worth to its poster."""
-
 _THOUSAND: Final = 1_000
-_TOP: Final = 12
-_USUAL_VALUE: Final = 1.0
-"""The median of the values."""
-_SPREAD: Final = 0.8
-_ASKED_BY_HOSTILE: Final = 3
-_TIES: Final = 1e-9
-"""By how much chance may move a score: it decides between equals only."""
-_MESSAGES_PER_JOB: Final = 5
-"""Post, award, accept, result and verdict; bids are counted one by one."""
 
 
 def run(setting: Setting, adversary: Adversary | None = None) -> Figures:
@@ -98,7 +97,7 @@ class Market:
         egos = self._town.egos
         view = self._defence.view(egos)
         free = np.full(self._town.size, self._setting.capacity)
-        values = self._rng.lognormal(0.0, _SPREAD, len(egos))
+        values = self._rng.lognormal(0.0, SPREAD, len(egos))
         bidders, is_bid = self._bids(egos, view)
         chosen = self._choose(egos, view, (bidders, is_bid, values), free)
         self._settle_tasks(egos, chosen, values)
@@ -125,7 +124,7 @@ class Market:
         here = np.flatnonzero(self._town.is_here)
         bidders, is_bid = draw_bidders(self._rng, egos, here, self._setting.bidders)
         if self._defence.invites:
-            top = np.argsort(-view.scores, axis=1, kind="stable")[:, :_TOP]
+            top = np.argsort(-view.scores, axis=1, kind="stable")[:, :TOP]
             rows = np.arange(len(egos))[:, None]
             picked = self._rng.permuted(top, axis=1)[:, :INVITED_MAX]
             is_good = (view.scores[rows, picked] > view.least) & view.is_known[rows, picked]
@@ -157,7 +156,7 @@ class Market:
             chosen[left] = award(wishes, more[0], free, turn[left])
         self._is_last_call = False
         left = np.flatnonzero(chosen == NOBODY)
-        left = left[values[left] <= _USUAL_VALUE]
+        left = left[values[left] <= USUAL_VALUE]
         is_small = is_bid[left] & self._look(view.is_vouched & ~view.is_known, left, bidders[left])
         wishes = np.where(is_small, self._look(view.scores, left, bidders[left]), -np.inf)
         chosen[left] = award(wishes, bidders[left], free, turn[left])
@@ -193,9 +192,9 @@ class Market:
             if "known from the start" in tried:
                 is_seasoned |= view.is_known[rows].sum(axis=1) >= SEASONED_FROM
             is_bid = is_bid & ((scores >= view.least) | ~is_seasoned[:, None])
-        scores = scores + self._rng.random(scores.shape) * _TIES
+        scores = scores + self._rng.random(scores.shape) * TIES
         if "vouched first" in self._setting.tried:
-            scores += self._look(view.is_vouched, rows, bidders) * _TIES
+            scores += self._look(view.is_vouched, rows, bidders) * TIES
         return np.where(is_bid, scores, -np.inf)
 
     @staticmethod
@@ -222,7 +221,7 @@ class Market:
         is_new = (workers >= honest - self._town.newcomers) & ~is_malicious
         counts.to_newcomers += int(is_new.sum())
         counts.honest_jobs += int((good & ~is_malicious).sum())
-        counts.messages += _MESSAGES_PER_JOB * len(workers)
+        counts.messages += MESSAGES_PER_JOB * len(workers)
 
     def _work(self, posters: Ints, workers: Ints, values: Floats, *, is_probe: bool) -> Bools:
         """Let the work be done, and tell the defence what both sides sign."""
@@ -244,15 +243,8 @@ class Market:
             self._bad_met[members, posters[bad_ones]] |= ~good[bad_ones]
         np.add.at(self._done, workers, 1)
         np.add.at(self._books.receipts, posters, 1)
-        blame, of_poster = np.ones(len(workers)), np.where(good, 1.0, 0.0)
-        if len(bad_ones):
-            traits = town.traits
-            is_breach = traits.breaks_leases[members]
-            blame[bad_ones[is_breach]] = BREACH_JOBS
-            disputed = bad_ones[traits.disputes[members] & ~is_breach & ~good[bad_ones]]
-            blame[disputed] = 1.0 if is_probe else DISPUTED_JOBS
-            of_poster[disputed] = -DISPUTED_JOBS
-        self._defence.rate(Outcomes(posters, workers, np.where(good, 1.0, -blame), of_poster))
+        who = posters, workers
+        self._defence.rate(signed(who, good, town.honest, town.traits, is_probe=is_probe))
         return np.asarray(good)
 
     def _probe(
@@ -277,7 +269,7 @@ class Market:
         self._books.spent[egos[rows]] += cost[rows]
         self._counts.probes += len(rows)
         self._counts.probe_cost += float(cost[rows].sum())
-        self._counts.messages += _MESSAGES_PER_JOB * len(rows)
+        self._counts.messages += MESSAGES_PER_JOB * len(rows)
 
     # Attacking.
 
@@ -307,8 +299,8 @@ class Market:
     def _post_hostile(self, crowd: Crowd, sight: tuple[Ints, View], free: Ints) -> None:
         """Let each malicious principal give away a task, under any of its identities."""
         egos, view = sight
-        posters = self._hostile_posters()
-        asked = self._rng.integers(0, len(egos), (len(posters), _ASKED_BY_HOSTILE))
+        posters = hostile_posters(self._town.traits, self._rng)
+        asked = self._rng.integers(0, len(egos), (len(posters), ASKED_BY_HOSTILE))
         is_willing = ~view.declines[asked, (posters + crowd.first)[:, None]]
         wishes = np.where(is_willing, self._rng.random(asked.shape), -np.inf)
         turn = self._rng.permutation(len(posters))
@@ -317,21 +309,9 @@ class Market:
         good = self._rng.random(len(workers)) < self._town.quality[workers]
         verdicts = self._adversary.verdicts(crowd, posters, workers, good)
         np.add.at(self._done, workers, 1)
-        unjust = good & (verdicts < 0)
-        jobs = np.where(unjust, -DISPUTED_JOBS, verdicts.astype(float))
-        of_poster = np.where(unjust, -DISPUTED_JOBS, np.maximum(verdicts, 0).astype(float))
-        of_poster = np.where(verdicts == 0, -NO_VERDICT_JOBS, of_poster)
-        self._defence.rate(Outcomes(posters + crowd.first, workers, jobs, of_poster))
+        self._defence.rate(judged(posters + crowd.first, workers, good, verdicts))
         self._counts.for_nothing += int((good & (verdicts <= 0)).sum())
         self._counts.honest_jobs += int(good.sum())
-
-    def _hostile_posters(self) -> Ints:
-        """Return under which identity each malicious principal posts, if it does."""
-        traits = self._town.traits
-        names = np.flatnonzero(traits.posts)
-        names = names[np.argsort(traits.owner[names], kind="stable")]
-        _, starts, counts = np.unique(traits.owner[names], return_index=True, return_counts=True)
-        return np.asarray(names[starts + self._rng.integers(0, counts)])
 
     def _rename(self) -> None:
         """Give those a new name who have used theirs up."""

@@ -11,7 +11,7 @@ from bazaar_simulations.population.setting import Setting
 SEEDS: int = 3
 """So many honest agents are named by everybody's owner (and pre-trusted in EigenTrust)."""
 
-_QUALITY = (0.90, 0.99)
+QUALITY = (0.90, 0.99)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def settle(setting: Setting, adversary: Adversary, rng: np.random.Generator) -> 
     sellers, buyers = adversary.sells_vouches(bad)
     for seller, buyer in zip(sellers, buyers, strict=True):
         _vouch(vouches, honest + int(seller), honest + int(buyer))
-    quality = rng.uniform(*_QUALITY, size)
+    quality = rng.uniform(*QUALITY, size)
     return Town(honest, newcomers, size, bad, traits, quality, vouches, is_here)
 
 
