@@ -1,4 +1,4 @@
-"""What holds for every test: how thoroughly hypothesis looks, and that logging is put back.
+"""What holds for every test: how thoroughly hypothesis looks, that logging is put back, a server.
 
 Hypothesis looks a little here, the same each time on the server, long at night. The profile is
 named by ``HYPOTHESIS_PROFILE``; ``make check`` chooses ``ci`` where ``CI`` is set.
@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 import structlog
 from hypothesis import settings
+from tests import postgres
 
 # The deadline is for one example. Two busy cores are no reason to fail, so only `dev` has one.
 settings.register_profile("dev", max_examples=50, deadline=timedelta(seconds=2))
@@ -29,3 +30,12 @@ def restored_logging() -> Generator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[postgres.Server]:
+    """A PostgreSQL server for the whole run; who asks for it is left out where there is none."""
+    if reason := postgres.missing():
+        pytest.skip(reason)
+    with postgres.running() as server:
+        yield server

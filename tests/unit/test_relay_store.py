@@ -1,4 +1,4 @@
-"""The contract of a relay's store, kept by the one in memory and by the one on disk."""
+"""The contract of a relay's store, kept by that in memory, by SQLite, and by PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.postgres import Server
 from tests.relay_records import AGENTS, NAME, advert, decline, heartbeat, log_of, post
 
 from bazaar_protocol.errors import StorageError
@@ -15,6 +16,7 @@ from bazaar_protocol.limits import INTEGER_MAX, LETTERS_PER_AGENT_MAX
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
 from bazaar_relay.storage.memory_store import MemoryStore
+from bazaar_relay.storage.postgres_store import PostgresStore
 from bazaar_relay.storage.sqlite_store import SqliteStore
 from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, NewLetter, NewRecord, Store, Stored
 
@@ -43,13 +45,26 @@ class OnDisk:
         self.merge = store.merge
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class OnServer:
+    def __init__(self, store: PostgresStore) -> None:
+        self.store: Store = store
+
+    async def merge(self) -> None:
+        """Its indexes are always complete."""
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Opener]:
     if request.param == "memory":
         yield InMemory()
         return
-    async with SqliteStore.open(tmp_path / "relay.db", name=NAME) as store:
-        yield OnDisk(store)
+    if request.param == "postgres":
+        server: Server = request.getfixturevalue("postgres_server")
+        async with PostgresStore.open(await server.new_database(), name=NAME) as store:
+            yield OnServer(store)
+        return
+    async with SqliteStore.open(tmp_path / "relay.db", name=NAME) as on_disk:
+        yield OnDisk(on_disk)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
 from bazaar_relay.storage import postings
 from bazaar_relay.storage.index import Entry
+from bazaar_relay.storage.joined_agents import split_agents
 from bazaar_relay.storage.matching import EVERYTHING, against_key, kind_key, route_key
 from bazaar_relay.storage.store import Receipt, Stored, read_record
 
@@ -67,7 +68,7 @@ class Rows:
         row = self._one(
             "SELECT cursor, audience FROM by_id JOIN record USING (cursor) WHERE id = ?", record
         )
-        if row is not None and agent in split_audience(row[1]):
+        if row is not None and agent in split_agents(row[1]):
             cursor: int = row[0]
             return cursor
         routes = postings.walk(
@@ -80,7 +81,7 @@ class Rows:
         row = self._one(
             "SELECT cursor, audience FROM by_id JOIN record USING (cursor) WHERE id = ?", record
         )
-        found = [] if row is None else [(int(row[0]), agent) for agent in split_audience(row[1])]
+        found = [] if row is None else [(int(row[0]), agent) for agent in split_agents(row[1])]
         return found + [(cursor, agent) for agent, cursor in self.routes(record)]
 
     def routes(self, record: RecordId) -> list[tuple[AgentId, int]]:
@@ -175,15 +176,9 @@ class Rows:
             else:
                 routed = entries.get(route_of)
                 record = self.record(route_of) if routed is None else routed.record
-            entries[cursor] = Entry(cursor, record, split_audience(audience), expires_ms, route_of)
+            entries[cursor] = Entry(cursor, record, split_agents(audience), expires_ms, route_of)
         return list(entries.values())
 
     def _one(self, statement: str, *values: bytes | int) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(statement, values).fetchone()
         return row
-
-
-def split_audience(raw: bytes) -> tuple[AgentId, ...]:
-    """Return the agents whose ids stand one after another in ``raw``."""
-    starts = range(0, len(raw), AGENT_ID_BYTES)
-    return tuple(AgentId(raw[start : start + AGENT_ID_BYTES]) for start in starts)

@@ -11,9 +11,10 @@ from bazaar_protocol.records import Record, RecordId
 from bazaar_relay.storage import postings
 from bazaar_relay.storage.bulk_insert import insert
 from bazaar_relay.storage.index import Entry, Index
+from bazaar_relay.storage.joined_agents import split_agents
 from bazaar_relay.storage.matching import keys_of, keys_of_route
 from bazaar_relay.storage.planning import Plan, plan
-from bazaar_relay.storage.sqlite_rows import Rows, split_audience
+from bazaar_relay.storage.sqlite_rows import Rows
 from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, read_record
 
 _ADD_RECORD: Final = "INSERT INTO record"
@@ -118,7 +119,7 @@ def forget(db: sqlite3.Connection, *, now_ms: int, merged: int) -> int:
     for cursor, raw, audience, _ in expired:
         record = read_record(raw)
         rows.append(cursor)
-        keys += ((key, cursor) for key in keys_of(record, split_audience(audience)))
+        keys += ((key, cursor) for key in keys_of(record, split_agents(audience)))
         for agent, route in Rows(db).routes(record.id):
             rows.append(route)
             keys += ((key, route) for key in keys_of_route(record.id, agent))
