@@ -23,6 +23,7 @@ _MODES: Final = ("auction", "auction", "auction", "claim", "direct")
 
 def draw_request(chance: Chance, poster: NodeProcess, others: list[NodeProcess]) -> PostRequest:
     """Draw a task that ``poster`` wants one of ``others`` to do."""
+    is_owners = chance.happens(poster.ground.network.weather.judged_by_owner)
     rng = chance.rng
     mode = rng.choice(_MODES) if others else "auction"
     is_large = chance.happens(_LARGE)
@@ -43,7 +44,8 @@ def draw_request(chance: Chance, poster: NodeProcess, others: list[NodeProcess])
         schedule_to_start_ms=_SCHEDULE_TO_START_MS,
         start_to_close_ms=_START_TO_CLOSE_MS,
         heartbeat_timeout_ms=_HEARTBEAT_TIMEOUT_MS,
-        expected_sha256=result_of(data),
+        accept="human" if is_owners else "hash",
+        expected_sha256="" if is_owners else result_of(data),
         verdict_within_ms=_VERDICT_WITHIN_MS,
         expires_in_ms=_EXPIRES_IN_MS,
     )

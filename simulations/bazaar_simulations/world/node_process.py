@@ -20,6 +20,7 @@ from bazaar_node.storage.store import BACKUP_MARK
 from bazaar_node.work.workshop import Handler, Task
 from bazaar_protocol.errors import BazaarError, NotFound, OldBackup, RemoteError
 from bazaar_protocol.identity import Keypair, to_did
+from bazaar_simulations.world.owner import judge_if_possible
 from bazaar_simulations.world.processes import Ground, Process
 
 CAPABILITY: Final = "digest.sha256"
@@ -46,6 +47,8 @@ class NodeProcess(Process):
         """Whether it gets back what an old copy has lost."""
         self.posted: dict[bytes, float] = {}
         """The tasks that it said it has posted, with when it said so."""
+        self.wanted: dict[bytes, str] = {}
+        """Of each of them, the hash of the right result, in hex."""
         self._posting: set[asyncio.Task[None]] = set()
         self.settings = NodeSettings(
             name=name,
@@ -121,8 +124,12 @@ class NodeProcess(Process):
             self.note(f"cannot post: {type(error).__name__}")
         else:
             self.posted[bytes.fromhex(view.id)] = self.ground.true_s()
+            self.wanted[bytes.fromhex(view.id)] = result_of(request.input)
             self.note(f"has posted {view.id[:8]} {view.mode}")
-            if self.chance.happens(self.ground.network.weather.cancelled):
+            if request.accept == "human":
+                said = await judge_if_possible(desk, view.id, result_of(request.input))
+                self.note(f"{said} {view.id[:8]}")
+            elif self.chance.happens(self.ground.network.weather.cancelled):
                 await asyncio.sleep(self.chance.wait_s(_REGRET_S))
                 await self._cancel(desk, view.id)
 

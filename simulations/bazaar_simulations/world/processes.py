@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bazaar_host.links import OnLink
+from bazaar_host.links import OnLink, Transport
 from bazaar_host.memory_disk import MemoryDisk
 from bazaar_host.surroundings import Surroundings
 from bazaar_protocol.errors import BazaarError
@@ -120,7 +120,7 @@ class Process(ABC):
     @asynccontextmanager
     async def open_transport(
         self, keys: Keypair, listen: Sequence[str], protocols: Sequence[str], on_link: OnLink
-    ) -> AsyncGenerator[WeatherTransport]:
+    ) -> AsyncGenerator[Transport]:
         """Open what carries its links."""
         async with self.ground.network.open(keys, listen, protocols, on_link) as transport:
             assert isinstance(transport, WeatherTransport)

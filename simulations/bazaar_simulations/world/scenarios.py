@@ -4,6 +4,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bazaar_protocol.errors import ConfigError
+from bazaar_simulations.world.adversaries.workers import (
+    ClaimAndStall,
+    FalseCompletion,
+    LeaseHog,
+    Plagiarist,
+)
+from bazaar_simulations.world.cast import Cast
 from bazaar_simulations.world.weather import Weather
 from bazaar_simulations.world.world import World
 
@@ -19,6 +26,7 @@ class Scenario:
     relays: int = 1
     task_every_s: float = 6.0
     seconds: float = 120.0
+    cast: Cast = field(default_factory=Cast)
 
     def world(self, seed: int) -> World:
         """Make the world of this kind that ``seed`` stands for."""
@@ -29,6 +37,7 @@ class Scenario:
             weather=self.weather,
             task_every_s=self.task_every_s,
             scenario=self.name,
+            cast=self.cast,
         )
 
     def run(self, seed: int, *, seconds: float | None = None) -> World:
@@ -43,6 +52,15 @@ class Scenario:
         return world
 
 
+_HOSTILE: Final = (
+    Scenario(
+        "bad-workers",
+        "four of eight take work and do not do it",
+        Weather(judged_by_owner=1),
+        seconds=240,
+        cast=Cast((FalseCompletion, Plagiarist, LeaseHog, ClaimAndStall)),
+    ),
+)
 _ALL: Final = (
     Scenario("calm", "nothing goes wrong", Weather(cancelled=0.1)),
     Scenario(
@@ -109,7 +127,7 @@ _ALL: Final = (
         relays=2,
     ),
 )
-SCENARIOS: Final = {scenario.name: scenario for scenario in _ALL}
+SCENARIOS: Final = {scenario.name: scenario for scenario in (*_ALL, *_HOSTILE)}
 
 
 def find(name: str) -> Scenario:

@@ -4,7 +4,7 @@ import sqlite3
 from typing import Final
 
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Award
+from bazaar_protocol.kinds import Award, Deliver
 from bazaar_protocol.records import RecordId, unseal
 from bazaar_simulations.world.attempts import Attempts, Taken
 from bazaar_simulations.world.broken import BrokenInvariant
@@ -28,6 +28,15 @@ _JUDGED: Final = """
     FROM task JOIN event ON event.task = task.id AND event.what = 'award' AND event.is_folded
     JOIN record ON record.id = event.record
     WHERE task.role = 'poster' AND task.state IN ('accepted', 'rejected')
+    GROUP BY task.id HAVING event.number = max(event.number)
+"""
+
+
+_ACCEPTED: Final = """
+    SELECT task.id, record.raw
+    FROM task JOIN event ON event.task = task.id AND event.what = 'deliver' AND event.is_folded
+    JOIN record ON record.id = event.record
+    WHERE task.role = 'poster' AND task.state = 'accepted'
     GROUP BY task.id HAVING event.number = max(event.number)
 """
 
@@ -120,6 +129,24 @@ def check_terminal(nodes: list[NodeProcess]) -> None:
                 )
 
 
+def check_results(nodes: list[NodeProcess]) -> None:
+    """Check that only right results were accepted.
+
+    Raises:
+        BrokenInvariant: One was not.
+
+    """
+    for node in nodes:
+        db = node.disk.look(node.database)
+        for task, raw in [] if db is None else db.execute(_ACCEPTED):
+            deliver = unseal(raw).body
+            assert isinstance(deliver, Deliver)
+            if deliver.hash.hex() != node.wanted.get(task, deliver.hash.hex()):
+                raise BrokenInvariant(
+                    "only right results are accepted", f"{node.name}: task {short(task)}"
+                )
+
+
 def check_agreement(nodes: list[NodeProcess]) -> None:
     """Check that a worker knows of each verdict on its work.
 
@@ -134,9 +161,9 @@ def check_agreement(nodes: list[NodeProcess]) -> None:
         for task, state, raw in judged:
             award = unseal(raw).body
             assert isinstance(award, Award)
-            worker = by_agent[AgentId(award.worker)]
-            known = states_of(worker).get(task)
-            if known is not None and known[1] != state:
+            worker = by_agent.get(AgentId(award.worker))
+            known = None if worker is None else states_of(worker).get(task)
+            if worker is not None and known is not None and known[1] != state:
                 raise BrokenInvariant(
                     "poster and worker agree in the end",
                     f"task {short(task)} is {state} for {node.name}, {known[1]} for {worker.name}",

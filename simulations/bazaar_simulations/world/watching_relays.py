@@ -1,6 +1,9 @@
 """What is looked at after each transaction of a relay, and at each frame that it sends or gets."""
 
+from contextlib import nullcontext, suppress
+
 from bazaar_protocol import frames
+from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Award
 from bazaar_protocol.records import RecordId, record_id
@@ -93,8 +96,10 @@ class Wire:
         for body in bodies:
             tag = body[_TAG_AT]
             if tag.startswith(_PUBLISH):
-                self._see_publish(link, frames.decode_to_relay(body))
-            elif tag.startswith((_PUBLISHED, _EVENT)):
+                # Strangers may send anything: what a relay makes of it is seen in its store.
+                with nullcontext() if link.sender in self.nodes else suppress(MalformedRecord):
+                    self._see_publish(link, frames.decode_to_relay(body))
+            elif link.sender in self.relays and tag.startswith((_PUBLISHED, _EVENT)):
                 self._see_answer(link, frames.decode_from_relay(body))
 
     def _see_publish(self, link: WeatherLink, frame: frames.ToRelay) -> None:
@@ -117,9 +122,7 @@ class Wire:
             self._known.spread(record)
 
     def _see_answer(self, link: WeatherLink, frame: frames.FromRelay) -> None:
-        relay = self.relays.get(link.sender)
-        if relay is None:
-            return
+        relay = self.relays[link.sender]
         match frame:
             case frames.Published(request, statuses):
                 raws = self._asked.get(link.far_end, {}).pop(request, ())

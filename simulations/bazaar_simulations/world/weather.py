@@ -53,3 +53,5 @@ class Weather:
     """The probability that who posted a task takes it back, sooner or later."""
     failing_work: float = 0
     """The probability that the work on a task fails."""
+    judged_by_owner: float = 0
+    """The probability that a task is judged by who posted it, who has to look at the result."""

@@ -18,8 +18,11 @@ from typing import Any, Final
 from bazaar_host import logs
 from bazaar_protocol.identity import AgentId
 from bazaar_simulations.world import loop as virtual
+from bazaar_simulations.world.adversaries.adversary import Adversary, Stranger
+from bazaar_simulations.world.aftermath import LOOK_EVERY_S, Aftermath
 from bazaar_simulations.world.bounds import check_bounds
 from bazaar_simulations.world.broken import BrokenInvariant
+from bazaar_simulations.world.cast import Cast, Names
 from bazaar_simulations.world.chance import Chance
 from bazaar_simulations.world.journal import Journal
 from bazaar_simulations.world.known_records import KnownRecords
@@ -30,12 +33,7 @@ from bazaar_simulations.world.node_process import NodeProcess
 from bazaar_simulations.world.processes import Ground, Process
 from bazaar_simulations.world.relay_process import RelayProcess
 from bazaar_simulations.world.storms import Storms
-from bazaar_simulations.world.watching_nodes import (
-    NodeWatch,
-    check_agreement,
-    check_terminal,
-    states_of,
-)
+from bazaar_simulations.world.watching_nodes import NodeWatch
 from bazaar_simulations.world.watching_relays import RelayWatch, Wire
 from bazaar_simulations.world.weather import Weather
 
@@ -43,12 +41,9 @@ NAMES: Final = ("ada", "bo", "cy", "dee", "eli", "fay", "gus", "hal")
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 (a folder of its own is made in it)
 _GARBAGE_MIN: Final = 200_000
 _BEGIN_S: Final = 0.1
-_LOOK_EVERY_S: Final = 5.0
-_QUIET_LOOKS: Final = 13
-"""So long nothing may be under way: longer than it takes to find out that a link is half open."""
-_END_S_MAX: Final = 7_200.0
-"""How long the tasks may take to come to an end once the weather is fine."""
 _PRICE_FIRST: Final = 10
+_UNDERCUT: Final = 1
+"""What adversaries ask for, who want to be chosen."""
 
 MakeNode = Callable[..., NodeProcess]
 MakeRelay = Callable[[Ground, str], RelayProcess]
@@ -64,6 +59,7 @@ class World:
         weather: How bad things are.
         task_every_s: How often some node posts a task, on average.
         scenario: What to call this kind of world in the command that runs it again.
+        cast: Who is there beside those.
         make_node: Makes a node, maybe one that is not honest.
         make_relay: Makes a relay.
 
@@ -78,6 +74,7 @@ class World:
         weather: Weather | None = None,
         task_every_s: float = 10.0,
         scenario: str = "calm",
+        cast: Cast | None = None,
         make_node: MakeNode = NodeProcess,
         make_relay: MakeRelay = RelayProcess,
     ) -> None:
@@ -89,6 +86,11 @@ class World:
         self.journal = Journal(self.loop.time)
         self.nodes: list[NodeProcess] = []
         self.relays: list[RelayProcess] = []
+        self.strangers: list[Stranger] = []
+        self.figures: dict[str, float] = {}
+        """What came of it; there once it has run."""
+        self._cast = cast or Cast()
+        self._aftermath = Aftermath(self)
         self._counts = (agents, relays)
         self._seconds = 0.0
         self._makers = (make_node, make_relay)
@@ -96,12 +98,27 @@ class World:
         self._network = WeatherNetwork(self._chance.under("network"), self.weather, self.journal)
         honest: dict[AgentId, str] = {}
         self._honest = honest
-        self._known = KnownRecords(honest, awards_are_unique=relays == 1)
+        self._known = KnownRecords(honest, awards_are_unique=relays + len(self._cast.relays) == 1)
         self._wire = Wire(self._known)
         self._network.taps.append(self._see)
         self._watches: dict[str, NodeWatch | RelayWatch] = {}
         self._storms: Storms | None = None
         self._broken: asyncio.Future[BrokenInvariant]
+
+    @property
+    def honest(self) -> list[NodeProcess]:
+        """The nodes that do as they should."""
+        return [node for node in self.nodes if node.is_honest]
+
+    @property
+    def adversaries(self) -> list[Adversary]:
+        """Those who do not."""
+        return [one for one in self._all if isinstance(one, Adversary)]
+
+    def disown(self, agent: AgentId) -> None:
+        """Hold nobody to what is signed by ``agent`` from now on: its key was stolen."""
+        self._honest.pop(agent, None)
+        self._wire.nodes.pop(agent, None)
 
     def run(self, seconds: float = 600.0, *, days: float = 0.0) -> None:
         """Let so much time pass with tasks and weather, and then all come to an end.
@@ -159,30 +176,50 @@ class World:
             await storms.end()
             self._network.weather = Weather()
             self.journal.note("world", "the weather is fine")
-            await self._come_to_an_end()
+            await self._aftermath.wait()
+            for relay in self.relays:
+                watch = self._watches.get(relay.name)
+                if isinstance(watch, RelayWatch):
+                    watch.check_kept()
+            self.figures = self._aftermath.reckon()
+            for what, figure in self.figures.items():
+                self.journal.note("figure", f"{what} = {figure:g}")
         finally:
             checks.cancel()
 
     async def _begin(self) -> None:
         agents, relays = self._counts
         make_node, make_relay = self._makers
-        for number in range(1, relays + 1):
-            relay = make_relay(self._ground, f"relay{number}")
+        names = Names()
+        relay_kinds: list[MakeRelay] = [*[make_relay] * relays, *self._cast.relays]
+        for number, make in enumerate(relay_kinds, start=1):
+            relay = make(self._ground, names.of(make, f"relay{number}"))
             self.relays.append(relay)
-            self._watches[relay.name] = watch = RelayWatch(relay, self._known)
-            self._wire.relays[relay.keys.agent] = watch
+            if relay.is_honest:
+                self._watches[relay.name] = watch = RelayWatch(relay, self._known)
+                self._wire.relays[relay.keys.agent] = watch
             relay.start()
         await asyncio.sleep(_BEGIN_S)
-        addresses = [relay.address for relay in self.relays]
-        for number in range(agents):
-            name = NAMES[number] if number < len(NAMES) else f"agent{number}"
-            node = make_node(self._ground, name, addresses, price=_PRICE_FIRST + number)
+        node_kinds: list[MakeNode] = [*[make_node] * agents, *self._cast.nodes]
+        for number, kind in enumerate(node_kinds):
+            usual = NAMES[number] if number < len(NAMES) else f"agent{number}"
+            name = names.of(kind, usual)
+            price = _PRICE_FIRST + number if number < agents else _UNDERCUT
+            node = kind(self._ground, name, self._addresses(name), price=price)
             self.nodes.append(node)
             self._watches[name] = watching = NodeWatch(node, self._known)
             if node.is_honest:
                 self._wire.nodes[node.keys.agent] = watching
             node.start()
+        for stranger in self._cast.strangers:
+            name = names.of(stranger, "")
+            self.strangers.append(stranger(self._ground, name, self._addresses(name)))
+            self.strangers[-1].start()
         self._honest |= {one.keys.agent: one.name for one in self._all if one.is_honest}
+
+    def _addresses(self, node: str) -> list[str]:
+        used = self._cast.uses.get(node)
+        return [relay.address for relay in self.relays if used is None or relay.name in used]
 
     async def _post_tasks(self, seconds: float) -> None:
         chance = self._chance.under("load")
@@ -190,41 +227,17 @@ class World:
         end_s = loop.time() + seconds
         while (wait_s := chance.wait_s(self.task_every_s)) < end_s - loop.time():
             await asyncio.sleep(wait_s)
-            poster = chance.rng.choice(self.nodes)
+            poster = chance.rng.choice(self.honest)
             others = [node for node in self.nodes if node is not poster]
             poster.post(draw_request(chance, poster, others))
         await asyncio.sleep(end_s - loop.time())
 
-    async def _come_to_an_end(self) -> None:
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + _END_S_MAX
-        quiet = 0
-        while loop.time() < until_s and quiet < _QUIET_LOOKS:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            quiet = 0 if self._are_under_way() else quiet + 1
-        check_terminal(self.nodes)
-        if len(self.relays) == 1:
-            # With several, an old copy may be caught up while the one that matters is away.
-            check_agreement(self.nodes)
-        for relay in self.relays:
-            watch = self._watches[relay.name]
-            assert isinstance(watch, RelayWatch)
-            watch.check_kept()
-
-    def _are_under_way(self) -> bool:
-        if not all(node.desk and node.desk.parts.office.is_ready.is_set() for node in self.nodes):
-            return True
-        return any(
-            role == "poster" and not is_over
-            for node in self.nodes
-            for role, _, is_over in states_of(node).values()
-        )
-
     async def _look_on(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._aftermath.look()
             try:
-                check_bounds(self.nodes, self._network)
+                check_bounds(self.honest, self._network)
             except BrokenInvariant as error:
                 self._break(error)
             for process in self._all:
@@ -237,7 +250,7 @@ class World:
 
     @property
     def _all(self) -> Sequence[Process]:
-        return [*self.relays, *self.nodes]
+        return [*self.relays, *self.nodes, *self.strangers]
 
     def _watch_of(self, node: NodeProcess) -> NodeWatch:
         watch = self._watches[node.name]
