@@ -76,6 +76,8 @@ class Subscriptions:
 
     def publish(self, stored: Stored, record: Record, audience: tuple[AgentId, ...]) -> None:
         """Put ``record`` before everyone who wants it; ``collect`` says who that was."""
+        if not audience and not self._general and record.kind not in self._by_kind:
+            return
         asked: dict[Filters, None] = {}
         for agent in audience:
             asked |= self._by_addressee.get(agent, {})

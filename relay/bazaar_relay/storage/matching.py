@@ -43,6 +43,7 @@ _ABOUT_A_TASK: Final[frozenset[type]] = frozenset(
         Reveal, Silence,
     }
 )  # fmt: skip
+_OFFERED: Final[frozenset[type]] = frozenset({Advert, Post})
 _AGAINST_AN_AGENT: Final[frozenset[type]] = frozenset({Proof, Omission, Succession})
 
 
@@ -64,7 +65,7 @@ def task_of(record: Record) -> RecordId | None:
     if type(body) in _ABOUT_A_TASK:
         task: bytes = getattr(body, "task")  # noqa: B009 - the checkers do not know the type here
         return RecordId(task)
-    return record.id if isinstance(body, Post) else None
+    return record.id if type(body) is Post else None
 
 
 def accused_by(record: Record) -> AgentId | None:
@@ -88,14 +89,16 @@ def is_within(capability: str, prefix: str) -> bool:
 def keys_of(record: Record, audience: tuple[AgentId, ...]) -> list[bytes]:
     """Return the keys under which ``record`` is found, each once."""
     keys = [kind_key(record.kind), _author_key(record.author)]
-    keys += map(_audience_key, dict.fromkeys(audience))
+    if audience:
+        keys += map(_audience_key, dict.fromkeys(audience))
     task = task_of(record)
     if task is not None:
         keys.append(_task_key(task))
-    if isinstance(record.body, Advert | Post):
+    kind = type(record.body)
+    if kind in _OFFERED:
         keys += map(_tag_key, dict.fromkeys(_tags(record)))
         keys += dict.fromkeys(key for name in _capabilities(record) for key in _ancestor_keys(name))
-    if type(record.body) in _AGAINST_AN_AGENT and (accused := accused_by(record)) is not None:
+    if kind in _AGAINST_AN_AGENT and (accused := accused_by(record)) is not None:
         keys.append(against_key(accused))
     return keys
 

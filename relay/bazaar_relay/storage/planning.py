@@ -55,8 +55,10 @@ def plan(
         StorageError: An entry does not continue its author's log: keeping it would fork the log.
 
     """
-    cursors_of = dict(known.cursors_of([new.record.id for new in records] + [i for i, _ in routes]))
-    planned = _Planned(known, cursor, cursors_of)
+    authors = dict.fromkeys(new.record.author for new in records if new.record.seq)
+    heads = dict(known.heads_of(list(authors)))
+    unclear = [*_not_next(records, heads), *(record for record, _ in routes)]
+    planned = _Planned(known, cursor, dict(known.cursors_of(unclear)), heads)
     cursors = planned.add_records(records)
     return Plan(
         planned.entries,
@@ -67,19 +69,25 @@ def plan(
 
 
 class _Planned:
-    def __init__(self, known: Known, cursor: int, cursors_of: dict[RecordId, int]) -> None:
+    def __init__(
+        self,
+        known: Known,
+        cursor: int,
+        cursors_of: dict[RecordId, int],
+        heads: dict[AgentId, Head],
+    ) -> None:
         self.entries: list[Entry] = []
         self.heads: dict[AgentId, Head] = {}
         self._known = known
         self._cursor = cursor
         self._cursors_of = cursors_of
+        self._heads = heads
         self._new: dict[RecordId, Entry] = {}
         self._routed: dict[tuple[RecordId, AgentId], int] = {}
 
     def add_records(self, records: Sequence[NewRecord]) -> list[int | None]:
         """Return the cursor of each; None for duplicates."""
-        authors = dict.fromkeys(new.record.author for new in records if new.record.seq)
-        heads = dict(self._known.heads_of(list(authors)))
+        heads = self._heads
         cursors: list[int | None] = []
         for new in records:
             record = new.record
@@ -127,6 +135,19 @@ class _Planned:
         entry = Entry(self._cursor, record, audience, expires_ms, route_of)
         self.entries.append(entry)
         return entry
+
+
+def _not_next(records: Sequence[NewRecord], heads: Mapping[AgentId, Head]) -> list[RecordId]:
+    """Return the ids of those that may be kept already, as the next entry of a log cannot be."""
+    ends = {author: head.seq for author, head in heads.items()}
+    unclear: list[RecordId] = []
+    for new in records:
+        record = new.record
+        if record.seq and record.seq == ends.get(record.author, 0) + 1:
+            ends[record.author] = record.seq
+        else:
+            unclear.append(record.id)
+    return unclear
 
 
 def _follow(head: Head | None, record: Record) -> Head:
