@@ -102,6 +102,7 @@ async def open_node(
             build = _builder(evidence, settings, addresses, policies=policies, around=around)
             serving.driver = driver = Driver(store, build, clock)
             office = _office(transport, evidence, driver, settings=settings, around=around)
+            office.on_link, office.has_dealings = serving.on_link, serving.has_dealings
             archive = Archive(evidence, office)
             schemas = await stack.enter_async_context(SchemaChecker())
             workshop = Workshop(driver, blobs, schemas, settings.home / "work")
@@ -167,7 +168,7 @@ def _office(
     around: Surroundings,
 ) -> RelayOffice:  # fmt: skip
     office = RelayOffice(evidence.keys, transport, evidence.store, driver)
-    office.rng = around.rng()
+    office.rng, office.entropy = around.rng(), around.entropy
     office.name = settings.name
     office.stamper.bits_max = settings.pow_bits_max
     office.recover_command = _recover_command(settings)
@@ -237,6 +238,11 @@ class _Serving:
         task = asyncio.create_task(serve(link, self._blobs, self._may_fetch))
         self._links[task] = link.peer
         task.add_done_callback(self._links.pop)
+
+    def has_dealings(self, peer: AgentId) -> bool:
+        """Tell whether ``peer`` may have anything to fetch from us."""
+        agent = None if self.driver is None else self.driver.agent
+        return bool(agent and agent.involves(peer) and not agent.successions.has_ended(peer))
 
     def _has_room(self, peer: AgentId) -> bool:
         """Tell whether one more link may fetch; one peer must not keep all others out."""

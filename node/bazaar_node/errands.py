@@ -37,6 +37,7 @@ from bazaar_node.market.events import (
     WorkFailed,
 )
 from bazaar_node.market.worker import CLAIM_BUSY
+from bazaar_node.network.reaching import Reaching
 from bazaar_node.network.relay_session import RelaySession
 from bazaar_node.network.relays import RelayOffice
 from bazaar_node.network.transfer import Wanted, fetch
@@ -79,7 +80,7 @@ class Errands:
         self._driver = driver
         self._office = office
         self._store = store
-        self._transport = office.transport
+        self._transport = Reaching(office.transport, office.exchanges)
         self._workshop = workshop
         self._blobs = workshop.blobs
         self._schemas = workshop.schemas

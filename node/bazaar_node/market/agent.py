@@ -87,6 +87,8 @@ class Agent:
         """What it goes by when it chooses whom to deal with."""
         self.successions = Successions()
         self._ledger = Ledger(entries, past)
+        self.involves = self._ledger.involves
+        """Tells whether a task in memory is one that we and some peer have to do with."""
         self._ledger.opened.update(opened or {})
         valuation = Valuation(self.trust, self._ledger.exposure)
         self._poster = Poster(self._ledger, valuation, self.trust, self.successions)

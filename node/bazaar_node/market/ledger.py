@@ -11,6 +11,7 @@ from bazaar_node.market.exposure import Exposure
 from bazaar_node.market.turn import Turn
 from bazaar_protocol import limits
 from bazaar_protocol.errors import BazaarError, IllegalTransition, StaleEpoch
+from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import BidTerms
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, Task, open_task, step, wake_ms
@@ -84,6 +85,16 @@ class Ledger:
     def live(self, role: Role) -> Iterator[Entry]:
         """Yield the tasks that are not over, oldest first."""
         return (entry for entry in list(self._live.values()) if entry.role == role)
+
+    def involves(self, peer: AgentId) -> bool:
+        """Tell whether a task in memory is one that we and ``peer`` have to do with."""
+        entries = (*self._live.values(), *self._finished.values())
+        return any(
+            entry.task.worker == peer
+            if entry.role == "poster"
+            else peer in (entry.task.poster, entry.task.terms.acceptance.evaluator)
+            for entry in entries
+        )
 
     def wake_ms(self) -> int | None:
         """Return when the first task needs a look; None when no task ever does."""

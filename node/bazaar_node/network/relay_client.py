@@ -12,6 +12,7 @@ from bazaar_host.logs import logger
 from bazaar_node.market.events import Arrived, KeepData, LetterArrived, RefusedByRelay
 from bazaar_node.market.turn import Turn
 from bazaar_node.network.relay_session import RelaySession
+from bazaar_node.network.relayed.exchange import FEATURE, LinkExchange
 from bazaar_node.storage.store import Parcel, RelayMark
 from bazaar_protocol import frames, letters, limits
 from bazaar_protocol.errors import (
@@ -54,6 +55,8 @@ class RelayClient:
         """Why this relay is not used although it is connected; empty if it is."""
         self.mark = RelayMark(b"", 0, 0)
         self.session = RelaySession(office.transport, address, self, rng=office.rng)
+        self.links = LinkExchange(self.session, office.keys, entropy=office.entropy)
+        self.session.links = self.links
         self._office = office
         self._has_parcels = asyncio.Event()
         self._link = 0
@@ -61,6 +64,12 @@ class RelayClient:
         self._newest: asyncio.Future[Turn] | None = None
         self._refused: deque[tuple[Parcel, int]] = deque(maxlen=limits.LETTERS_PER_AGENT_MAX)
         """Letters that the relay would not take, with how often they will have been tried."""
+
+    @property
+    def carries_links(self) -> bool:
+        """Whether the relay says that it carries links between nodes."""
+        welcome = self.session.welcome
+        return welcome is not None and FEATURE in welcome.features
 
     def wake(self) -> None:
         """Look into the outbox again."""

@@ -20,6 +20,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from bazaar_host.links import Link
+from bazaar_node.network.relayed.carrier import Said
+from bazaar_node.network.relayed.exchange import LinkNews
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import LinkClosed, MalformedRecord, Refused, RemoteError
 from bazaar_protocol.framing import pack
@@ -27,11 +29,11 @@ from bazaar_protocol.framing import pack
 Request: TypeAlias = (
     frames.Publish | frames.Query | frames.GetLog | frames.GetHead | frames.GetTask
     | frames.GetInclusion | frames.GetStatement | frames.Claim | frames.Mail | frames.Collect
-    | frames.Ping
+    | frames.Ping | frames.OpenLink
 )  # fmt: skip
 Answer: TypeAlias = (
     frames.Published | frames.Adverts | frames.Segment | frames.Included | frames.Stated
-    | frames.Claimed | frames.Mailed | frames.Collected | frames.Pong
+    | frames.Claimed | frames.Mailed | frames.Collected | frames.Pong | frames.LinkOpened
 )  # fmt: skip
 News: TypeAlias = frames.Event | frames.CaughtUp | frames.Letter | frames.Lagged
 
@@ -47,6 +49,7 @@ _ANSWERS: Final[dict[type[Request], type[Answer]]] = {
     frames.Mail: frames.Mailed,
     frames.Collect: frames.Collected,
     frames.Ping: frames.Pong,
+    frames.OpenLink: frames.LinkOpened,
 }
 _QUEUE_STRETCH: Final = 4
 
@@ -78,6 +81,8 @@ class RelayLink:
         self._link = link
         self._timing = timing
         self._early = early
+        self.take_link: Callable[[LinkNews], None] = _ignore
+        """Told at once of what concerns relayed links, which do not wait for events."""
         self._number = 0
         self._subscription = 0
         self._pending: dict[int, Pending] = {}
@@ -165,6 +170,11 @@ class RelayLink:
             pending.answer.exception()  # looked at, or asyncio complains that nobody did
         self._settle_reading()
 
+    async def tell(self, frame: Said) -> None:
+        """Send a frame that has no answer."""
+        async with self._deadline(), self._sending:
+            await self._link.send(pack(frames.encode_frame(frame)))
+
     async def subscribe(self, filters: tuple[frames.Filter, ...], since: int) -> None:
         """Replace the subscription. It is never answered, except by news."""
         async with self._deadline(), self._sending:
@@ -202,7 +212,8 @@ class RelayLink:
 
     def _take(self, bodies: list[bytes]) -> None:
         for body in bodies:
-            match frames.decode_from_relay(body):
+            frame = frames.decode_from_relay(body)
+            match frame:
                 case frames.Event() | frames.Letter() | frames.Lagged() as news:
                     self._enqueue(news, len(body))
                 case frames.CaughtUp(request) as news:
@@ -212,6 +223,17 @@ class RelayLink:
                     self._take_error(request, Refused(code, reason))
                 case frames.Welcome():
                     raise MalformedRecord("a second welcome")
+                case frames.LinkOpened(request) as opened:
+                    if request in self._pending:  # else it ends, since nobody speaks on it
+                        self.take_link(opened)
+                    self._take_answer(opened)
+                case (
+                    frames.LinkOffered()
+                    | frames.LinkData()
+                    | frames.LinkCredit()
+                    | frames.CloseLink()
+                ):
+                    self.take_link(frame)
                 case answer:
                     self._take_answer(answer)
 
@@ -287,6 +309,11 @@ class RelayLink:
         if not self._may_read.is_set():  # then it is we who do not listen
             return 0.0
         return asyncio.get_running_loop().time() - self._heard_at
+
+
+def _ignore(news: LinkNews) -> None:
+    """Let it be: we did not say that we take links."""
+    del news
 
 
 def _cause(tasks: list[asyncio.Task[None]]) -> BaseException:

@@ -11,11 +11,14 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import Final
 
 from bazaar_host.links import Link, Transport
 from bazaar_host.logs import logger
 from bazaar_node.network.relay_link import Answer, News, Pending, RelayLink, Request, Timing
+from bazaar_node.network.relayed.carrier import Said
+from bazaar_node.network.relayed.exchange import FEATURE
+from bazaar_node.network.session_listener import LinkTaker, SessionListener
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import (
     LinkClosed,
@@ -34,39 +37,6 @@ _FRAME_OVERHEAD_BYTES: Final = 64
 _RECORD_OVERHEAD_BYTES: Final = 5
 
 log = logger(__name__)
-
-
-class SessionListener(Protocol):
-    """Hears from a session: one call at a time, in the order in which the relay spoke.
-
-    While a method runs, what comes next waits, in the end at the relay. A method may make requests
-    on the session. A ``RemoteError`` that leaves it ends the link, and the session dials again; any
-    other error ends ``run``. It is cancelled when the link ends meanwhile.
-    """
-
-    async def on_connected(self, session: "RelaySession", welcome: frames.Welcome) -> None:
-        """Begin: a link is up. Time to subscribe."""
-        ...
-
-    async def on_event(self, session: "RelaySession", cursor: int, raw: bytes) -> None:
-        """Take a record that matches the subscription. Nobody has verified it."""
-        ...
-
-    async def on_caught_up(self, session: "RelaySession", cursor: int) -> None:
-        """Note that everything up to ``cursor`` was sent."""
-        ...
-
-    async def on_letter(self, session: "RelaySession", number: int, sealed: bytes) -> None:
-        """Take a letter; it comes again until it is collected."""
-        ...
-
-    async def on_lagged(self, session: "RelaySession", cursor: int) -> None:
-        """Note that we were too slow; the relay goes on from ``cursor`` and leaves nothing out."""
-        ...
-
-    async def on_disconnected(self, session: "RelaySession", reason: str) -> None:
-        """Note that the link which ``on_connected`` told of is lost."""
-        ...
 
 
 class RelaySession:
@@ -103,6 +73,8 @@ class RelaySession:
         """Set once an attempt has failed; a listener sets it when it has what others wait for."""
         self.malformed_count = 0
         """How many links ended because the relay broke the protocol."""
+        self.links: LinkTaker | None = None
+        """Takes what concerns relayed links, if we take any."""
         self.work: Callable[[WorkWanted], Awaitable[bytes | None]] = _no_work
         """Does the proof of work that a relay asks for: returns a stamp, or none."""
         self._transport = transport
@@ -268,6 +240,16 @@ class RelaySession:
             part = tuple(numbers[start : start + limits.LETTERS_PER_AGENT_MAX])
             await self.request(frames.Collect(0, part))
 
+    async def open_link(self, peer: bytes) -> int:
+        """Have the relay open a link to an agent that is connected to it; return its number."""
+        answer = await self.request(frames.OpenLink(0, peer))
+        assert isinstance(answer, frames.LinkOpened)
+        return answer.link
+
+    async def tell(self, frame: Said) -> None:
+        """Send a frame that has no answer."""
+        await self._connected().tell(frame)
+
     async def ping(self) -> float:
         """Return how many seconds an answer takes."""
         loop = asyncio.get_running_loop()
@@ -312,6 +294,8 @@ class RelaySession:
         async with self._dialed() as link:
             welcome, early = await self._shake_hands(link)
             relay = RelayLink(link, self._timing, early)
+            if self.links is not None:
+                relay.take_link = self.links.take
             self.welcome, self._relay = welcome, relay
             try:
                 await relay.run(lambda: self._listener.on_connected(self, welcome), self._tell)
@@ -321,6 +305,8 @@ class RelaySession:
                 raise
             finally:
                 self.welcome = self._relay = None
+                if self.links is not None:
+                    self.links.lost()
 
     @asynccontextmanager
     async def _dialed(self) -> AsyncGenerator[Link]:
@@ -333,9 +319,9 @@ class RelaySession:
     async def _shake_hands(self, link: Link) -> tuple[frames.Welcome, list[bytes]]:
         try:
             async with asyncio.timeout(self._timing.request_s):
-                await link.send(
-                    pack(frames.encode_frame(frames.Hello(frames.VERSION, SOFTWARE, ())))
-                )
+                features = () if self.links is None else (FEATURE,)
+                hello = frames.Hello(frames.VERSION, SOFTWARE, features)
+                await link.send(pack(frames.encode_frame(hello)))
                 first, *early = await link.receive()
         except TimeoutError as error:
             raise LinkClosed("the relay did not say welcome") from error

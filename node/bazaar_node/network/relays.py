@@ -5,13 +5,14 @@ we do, give it what it lacks of that, subscribe from where we left off, and hand
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from bazaar_host.links import Transport
+from bazaar_host.links import Link, OnLink, Transport
 from bazaar_host.logs import logger
 from bazaar_node.driver import Driver
 from bazaar_node.heirs import Heirs
@@ -19,6 +20,7 @@ from bazaar_node.market.events import KeepData, Offer
 from bazaar_node.network.own_log import Ahead, Covered, Parted, compare
 from bazaar_node.network.relay_client import RelayClient
 from bazaar_node.network.relay_session import RelaySession
+from bazaar_node.network.relayed.exchange import LinkExchange
 from bazaar_node.network.stamping import Stamper
 from bazaar_node.storage.outbox import Outbox
 from bazaar_node.storage.store import NodeStore, Parcel
@@ -69,6 +71,12 @@ class RelayOffice:
         self.transport = transport
         self.driver = driver
         self.rng = random.Random()
+        self.entropy: Callable[[int], bytes] = os.urandom
+        """Draws random bytes for keys."""
+        self.on_link: OnLink = Link.close
+        """Called with each link that another node opens through a relay."""
+        self.has_dealings: Callable[[AgentId], bool] = lambda _: False
+        """Whose links are taken."""
         self.outbox = Outbox(store)
         self.stamper = Stamper(keys, driver.clock.now_ms)
         self.clients: dict[str, RelayClient] = {}
@@ -104,6 +112,8 @@ class RelayOffice:
             for address in addresses:
                 client = RelayClient(address, self)
                 client.mark = marks.get(address, client.mark)
+                client.links.on_link = self.on_link
+                client.links.has_dealings = self.has_dealings
                 if client.agent is not None:
                     client.session.work = partial(self.stamper.stamp, client.agent)
                 self.clients[address] = client
@@ -126,6 +136,10 @@ class RelayOffice:
     def connected(self) -> list[RelayClient]:
         """Return the relays that can be asked something now."""
         return [client for client in self.clients.values() if client.is_ready]
+
+    def exchanges(self) -> list[tuple[str, LinkExchange]]:
+        """Return the relays through which other nodes can be reached now."""
+        return [(one.address, one.links) for one in self.connected() if one.carries_links]
 
     def by_agent(self, agent: AgentId) -> RelayClient | None:
         """Return the relay with this identity, if it can be asked something now."""

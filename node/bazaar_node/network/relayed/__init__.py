@@ -1,0 +1,1 @@
+"""Links to other nodes through a relay that sees only ciphertext."""
