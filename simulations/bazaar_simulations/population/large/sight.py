@@ -1,0 +1,248 @@
+"""What the honest think of those they meet.
+
+Some of them are *watched*: they think what the product makes them think, with their walks, and
+what they hear from others. The rest, the *bystanders*, go by what they have seen themselves and by
+those whom their best workers vouch for. They are there so that the watched have a market around
+them, with as much evidence, and as much competition for the good, as there would be.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from bazaar_reputation.credibility import SEED_EDGE
+from bazaar_reputation.scores import FULL_WEIGHT
+from bazaar_reputation.vouches import WEIGHT_LEAST
+from bazaar_reputation.walk import RESTART
+from bazaar_simulations.adversaries.adversary import Bools, Floats, Ints
+from bazaar_simulations.population.defences import POSTER_SCORE_LEAST, SCORE_LEAST
+from bazaar_simulations.population.evidence import Role
+from bazaar_simulations.population.large.first_meetings import FirstMeetings
+from bazaar_simulations.population.large.hearing import Heard, are_among, hear, vouched_for
+from bazaar_simulations.population.large.opinions import EMPTY, NOT_THERE
+from bazaar_simulations.population.large.talk import Talk
+from bazaar_simulations.population.large.town import LargeTown
+from bazaar_simulations.population.large.walks import Voices, Walks, edges_of
+from bazaar_simulations.population.rules import TOP
+from bazaar_simulations.population.standing import Formulas, Heard as Summed
+from bazaar_simulations.population.town import SEEDS
+
+_BLOCK: Final = 4_096
+_FIRST_STEP: Final = FULL_WEIGHT * RESTART * (1.0 - RESTART)
+"""What a rater weighs by the first step of a walk alone, of the probability of that step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How much of the work is done exactly."""
+
+    watched: int = 200
+    """How many egos are watched; the figures are theirs."""
+    walks_every: int = 4
+    """In how many rounds each of the watched follows its walk once."""
+    reviews_every: int = 4
+    """In how many rounds a bystander looks over whom it knows once."""
+    deaf_below: float = 0.005
+    """Whoever weighs less with a watched ego is not listened to."""
+
+
+class Look(NamedTuple):
+    """What egos think of some they meet, each of its own."""
+
+    scores: Floats
+    is_known: Bools
+    is_vouched: Bools
+
+
+class Sight:
+    """What everybody honest thinks, brought up to date in each round.
+
+    Args:
+        town: Who there is.
+        talk: What everybody says.
+        watching: How much is done exactly.
+        rng: Decides who is watched.
+
+    """
+
+    def __init__(
+        self, town: LargeTown, talk: Talk, watching: Watching, rng: np.random.Generator
+    ) -> None:
+        self._town = town
+        self._talk = talk
+        self._watching = watching
+        count = min(watching.watched, town.honest)
+        self.watched = np.sort(rng.choice(town.honest, count, replace=False))
+        """The numbers of the watched."""
+        self._place = np.full(town.honest, NOT_THERE)
+        self._place[self.watched] = np.arange(count)
+        self._formulas = Formulas()
+        self._walks = Walks(talk, np.arange(SEEDS), deaf_below=watching.deaf_below)
+        self._met: dict[Role, FirstMeetings] = {
+            "worker": FirstMeetings(town.honest), "poster": FirstMeetings(town.honest),
+        }  # fmt: skip
+        self._best = np.full((town.honest, TOP), EMPTY, np.int64)
+        self._strong = np.zeros((town.honest, 0), bool)
+        self._voices: dict[int, Voices] = {}
+        self._heard: Heard
+        self._vouched: Ints
+        self._shunned = np.zeros(0, np.int64)
+
+    def refresh(self, number: int) -> None:
+        """Bring it up to date, at the beginning of round ``number``."""
+        every = self._watching.walks_every
+        for turn in range(every):
+            if number % every == turn or turn not in self._voices:
+                self._voices[turn] = self._follow(turn)
+        voices = _joined(list(self._voices.values()))
+        self._heard = hear(self._talk, voices, self._town.vouches, "worker")
+        self._vouched = vouched_for(voices, self._town.vouches, self._town.size)
+        self._review(number)
+        self._rank_heard()
+        if self._talk.has_bad_posters:
+            self._shunned = self._shun(voices)
+
+    def best(self, egos: Ints) -> Ints:
+        """Return whom each likes best of those it knows; ``EMPTY`` where it knows fewer."""
+        return self._best[egos]
+
+    def look(self, egos: Ints, others: Ints, role: Role = "worker") -> Look:
+        """Return what each of ``egos`` thinks of its row of ``others``."""
+        opinions = self._talk.of_honest(role)
+        places = opinions.places(egos, others)
+        is_vouched = self._are_vouched(egos, others)
+        rates = self._met[role].rates(egos)
+        nothing = np.zeros(rates.shape)
+        strange = self._formulas.lower(Summed(nothing, nothing), rates)
+        scores = np.where(is_vouched, strange[:, 1:], strange[:, :1])
+        is_known = np.zeros(others.shape, bool)
+        is_met = places != NOT_THERE
+        is_watched = self._place[egos] != NOT_THERE
+        if role == "worker":
+            is_met[is_watched] = True
+        lines, columns = np.nonzero(is_met)
+        good, bad = opinions.at(egos[lines], places[lines, columns])
+        if role == "worker":
+            heard = is_watched[lines]
+            subjects = others[lines[heard], columns[heard]]
+            good[heard], bad[heard] = self._heard.of(self._place[egos[lines[heard]]], subjects)
+        prior = rates[lines, is_vouched[lines, columns].astype(np.int64)]
+        summed = Summed(good, bad)
+        scores[lines, columns] = self._formulas.lower(summed, prior)
+        is_known[lines, columns] = summed.is_known
+        return Look(scores, is_known, is_vouched)
+
+    def declines(self, workers: Ints, posters: Ints) -> Bools:
+        """Tell which workers do not work for a poster; the malicious do for everybody."""
+        if not len(self._shunned):
+            return np.zeros(np.broadcast_shapes(workers.shape, posters.shape), bool)
+        return are_among(self._shunned, workers * self._town.size + posters)
+
+    def meet(self, role: Role, egos: Ints, others: Ints, jobs: Floats) -> None:
+        """Take note of what came of dealings, if they were the first of these two."""
+        places = self._talk.of_honest(role).places(egos, others[:, None])[:, 0]
+        is_first = (places == NOT_THERE) & (jobs != 0)
+        egos, others, jobs = egos[is_first], others[is_first], jobs[is_first]
+        is_vouched = self._are_vouched(egos, others[:, None])[:, 0]
+        self._met[role].note(egos, is_vouched, jobs)
+
+    def _follow(self, turn: int) -> Voices:
+        places = np.arange(turn, len(self.watched), self._watching.walks_every)
+        voices = self._walks.voices(self.watched[places])
+        return Voices(places[voices.owners], voices.agents, voices.weights)
+
+    def _review(self, number: int) -> None:
+        """Let bystanders look over whom they know: who is best, and whose vouch counts."""
+        opinions = self._talk.of_honest("worker")
+        if self._strong.shape[1] < opinions.width:
+            more = opinions.width - self._strong.shape[1]
+            self._strong = np.pad(self._strong, [(0, 0), (0, more)])
+        every = self._watching.reviews_every
+        those = np.arange(number % every, self._town.honest, every)
+        for start in range(0, len(those), _BLOCK):
+            egos = those[start : start + _BLOCK]
+            rows = opinions.rows(egos)
+            edges = edges_of(rows)
+            whole = edges.sum(axis=1, keepdims=True) + SEEDS * SEED_EDGE
+            self._strong[egos] = _FIRST_STEP * edges / whole >= WEIGHT_LEAST
+            seen = self.look(egos, rows.subjects.astype(np.int64))
+            is_good = seen.is_known & (seen.scores > SCORE_LEAST) & (rows.subjects != EMPTY)
+            self._best[egos] = _best(rows.subjects, np.where(is_good, seen.scores, -np.inf))
+
+    def _rank_heard(self) -> None:
+        owners, subjects = np.divmod(self._heard.keys, self._town.size)
+        egos = self.watched[owners]
+        rates = self._met["worker"].rates(egos)
+        is_vouched = are_among(self._vouched, self._heard.keys)
+        prior = np.where(is_vouched, rates[:, 1], rates[:, 0])
+        summed = Summed(self._heard.good, self._heard.bad)
+        scores = self._formulas.lower(summed, prior)
+        keep = summed.is_known & (scores > SCORE_LEAST) & (subjects != egos)
+        owners, subjects, scores = owners[keep], subjects[keep], scores[keep]
+        order = np.lexsort((-scores, owners))
+        owners, subjects = owners[order], subjects[order]
+        starts = np.searchsorted(owners, np.arange(len(self.watched)))
+        rank = np.arange(len(owners)) - starts[owners]
+        best = np.full((len(self.watched), TOP), EMPTY, np.int64)
+        best[owners[rank < TOP], rank[rank < TOP]] = subjects[rank < TOP]
+        self._best[self.watched] = best
+
+    def _are_vouched(self, egos: Ints, others: Ints) -> Bools:
+        opinions = self._talk.of_honest("worker")
+        answer = np.zeros(others.shape, bool)
+        for column in self._town.vouches.givers():
+            vouchers = np.where(others == EMPTY, EMPTY, column[others]).astype(np.int64)
+            answer |= vouchers == egos[:, None]
+            places = opinions.places(egos, vouchers)
+            lines, columns = np.nonzero(places != NOT_THERE)
+            answer[lines, columns] |= self._strong[egos[lines], places[lines, columns]]
+        watched = np.flatnonzero(self._place[egos] != NOT_THERE)
+        if len(watched):
+            keys = self._place[egos[watched], None] * self._town.size + others[watched]
+            answer[watched] = are_among(self._vouched, keys)
+        return answer
+
+    def _shun(self, voices: Voices) -> Ints:
+        """Return for whom somebody honest does not work: the worker times the size, plus it."""
+        size, met = self._town.size, self._met["poster"]
+        found: list[Ints] = []
+        opinions = self._talk.of_honest("poster")
+        everybody = np.flatnonzero(self._place == NOT_THERE)
+        for start in range(0, len(everybody), _BLOCK):
+            egos = everybody[start : start + _BLOCK]
+            rows = opinions.rows(egos)
+            summed = Summed(rows.good, rows.bad)
+            # Who may vouch for whom is left out: few know the voucher of a stranger.
+            lower = self._formulas.lower(summed, met.rates(egos)[:, :1])
+            is_shunned = summed.is_known & (lower < POSTER_SCORE_LEAST) & (rows.subjects != EMPTY)
+            lines, places = np.nonzero(is_shunned)
+            found.append(egos[lines] * size + rows.subjects[lines, places])
+        heard = hear(self._talk, voices, self._town.vouches, "poster")
+        owners, subjects = np.divmod(heard.keys, size)
+        rates = met.rates(self.watched[owners])
+        prior = np.where(are_among(self._vouched, heard.keys), rates[:, 1], rates[:, 0])
+        summed = Summed(heard.good, heard.bad)
+        is_shunned = summed.is_known & (self._formulas.lower(summed, prior) < POSTER_SCORE_LEAST)
+        found.append(self.watched[owners[is_shunned]] * size + subjects[is_shunned])
+        return np.sort(np.concatenate(found))
+
+
+def _best(subjects: np.ndarray, scores: Floats) -> Ints:
+    """Return the best of each row, ``EMPTY`` where none is left."""
+    order = np.argpartition(-scores, min(TOP, scores.shape[1]) - 1, axis=1)[:, :TOP]
+    found = np.take_along_axis(subjects, order, axis=1).astype(np.int64)
+    found[np.take_along_axis(scores, order, axis=1) == -np.inf] = EMPTY
+    return found
+
+
+def _joined(parts: list[Voices]) -> Voices:
+    """Return all voices, those first that are the egos' own, in the order of the egos."""
+    owners = np.concatenate([part.owners for part in parts])
+    agents = np.concatenate([part.agents for part in parts])
+    weights = np.concatenate([part.weights for part in parts])
+    is_own = np.concatenate([
+        np.arange(len(part.owners)) < len(np.unique(part.owners)) for part in parts
+    ])  # fmt: skip
+    order = np.lexsort((owners, ~is_own))
+    return Voices(owners[order], agents[order], weights[order])
