@@ -105,6 +105,16 @@ class BrokenSession(RemoteError):
         self.breach = breach
 
 
+class PeerLied(RemoteError):
+    """A relay that is a peer showed what it cannot have checked; ``fault`` is one of a small set."""
+
+    code = "peer-lied"
+
+    def __init__(self, fault: str, text: str) -> None:
+        super().__init__(f"{fault}: {text}")
+        self.fault = fault
+
+
 class Unreachable(RemoteError):
     """None of a peer's addresses answered, or not as that peer."""
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from bazaar_protocol import codec, limits
 from bazaar_protocol.fields import Id, InclusionPath, Key, Label, Text, Uint
+from bazaar_protocol.peering_frames import PeerToRelay, RelayToPeer
 
 RELAY_PROTOCOL: Final = "/bazaar/relay/1"
 NODE_PROTOCOL: Final = "/bazaar/node/1"
@@ -346,12 +347,12 @@ class Error(_Frame, frozen=True, tag="error"):
 ToRelay: TypeAlias = (
     Hello | Publish | Subscribe | Query | GetLog | GetHead | GetTask | GetInclusion
     | GetStatement | Claim | Mail | Collect | Ping | OpenLink | AcceptLink | LinkData | LinkCredit
-    | CloseLink
+    | CloseLink | PeerToRelay
 )  # fmt: skip
 FromRelay: TypeAlias = (
     Welcome | Published | Event | CaughtUp | Lagged | Adverts | Segment | Included | Stated
     | Claimed | Mailed | Letter | Collected | Pong | Error | LinkOpened | LinkOffered | LinkData
-    | LinkCredit | CloseLink
+    | LinkCredit | CloseLink | RelayToPeer
 )  # fmt: skip
 BetweenNodes: TypeAlias = Hello | Fetch | Chunk | Ping | Pong | Error
 Frame: TypeAlias = ToRelay | FromRelay | BetweenNodes

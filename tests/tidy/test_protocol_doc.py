@@ -10,15 +10,25 @@ import msgspec
 import pytest
 
 import bazaar_protocol
-from bazaar_protocol import errors, evidence_kinds, fields, frames, kinds, letters, limits
+from bazaar_protocol import (
+    errors,
+    evidence_kinds,
+    fields,
+    frames,
+    kinds,
+    letters,
+    limits,
+    peering_frames,
+)
 from bazaar_protocol.task import State
 
 DOC = Path(__file__).parents[2] / "docs" / "protocol.md"
-ON_THE_WIRE = (fields, kinds, evidence_kinds, letters, frames)
+ON_THE_WIRE = (fields, kinds, evidence_kinds, letters, frames, peering_frames)
 CODE = sorted(Path(bazaar_protocol.__path__[0]).glob("*.py"))
 NESTED = (
     fields.Link, kinds.Capability, kinds.Input, kinds.Acceptance, kinds.Rule, kinds.Lease,
-    kinds.BidTerms, kinds.Considered, kinds.Criterion, frames.Filter,
+    kinds.BidTerms, kinds.Considered, kinds.Criterion, frames.Filter, peering_frames.Range,
+    peering_frames.RangeSum, peering_frames.LogHead, peering_frames.LogSpan,
 )  # fmt: skip
 REFUSALS = (
     errors.MalformedRecord, errors.TooLarge, errors.BadSignature, errors.BrokenChain,

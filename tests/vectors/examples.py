@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from bazaar_protocol import award, evidence, frames, kinds, letters, log, merkle, records, sealing
+from bazaar_protocol import (
+    award,
+    evidence,
+    frames,
+    kinds,
+    letters,
+    log,
+    merkle,
+    peering_frames,
+    records,
+    sealing,
+)
 from bazaar_protocol.evidence_kinds import (
     Dispute,
     Intake,
@@ -250,6 +261,14 @@ def all_frames(raw: bytes) -> list[frames.Frame]:
         frames.LinkData(7, b"ciphertext"),
         frames.LinkCredit(7, 65_536),
         frames.CloseLink(7, "done"),
+        peering_frames.Compare(16, (peering_frames.Range(b"\x0d\x07", 3, digest),)),
+        peering_frames.Compared(16, ((peering_frames.RangeSum(3, digest),) * 16, ())),
+        peering_frames.GetHeads(17, b"\x0d", b""),
+        peering_frames.Listed(17, (peering_frames.LogHead(key, 9, digest),), False),
+        peering_frames.GetLogs(18, (peering_frames.LogSpan(key, 3, 9),)),
+        peering_frames.GetLoose(19, 42),
+        peering_frames.Here((key,)),
+        peering_frames.Forward(20, key, ADA.agent, b"sealed"),
         frames.Fetch(10, digest, digest, 0),
         frames.Chunk(10, 0, 4, b"data"),
         frames.Ping(11),

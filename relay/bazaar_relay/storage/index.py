@@ -93,6 +93,10 @@ class Index:
         """Return the newest log entry of each author that has one here."""
         return {author: self._heads[author] for author in authors if author in self._heads}
 
+    def heads_between(self, first: bytes, last: bytes) -> list[tuple[AgentId, Head]]:
+        """Return the authors from ``first`` to ``last`` with their heads, in order."""
+        return sorted(one for one in self._heads.items() if first <= one[0] <= last)
+
     def addressed(self, record: RecordId, agent: AgentId) -> int | None:
         """Return under which cursor ``agent`` finds ``record``, if it is addressed to it."""
         cursor = self._cursors.get(record)

@@ -50,6 +50,12 @@ class MemoryStore:
         """Return the newest log entry of each author that has one."""
         return self._index.heads_of(authors)
 
+    async def heads_between(
+        self, first: bytes, last: bytes, *, limit: int
+    ) -> list[tuple[AgentId, Head]]:
+        """Return up to ``limit`` authors from ``first`` to ``last``, in order, with their heads."""
+        return self._index.heads_between(first, last)[:limit]
+
     async def get(self, record: RecordId) -> bytes | None:
         """Return one record."""
         cursor = self._index.cursor_of(record)

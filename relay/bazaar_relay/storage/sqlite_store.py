@@ -25,6 +25,7 @@ from bazaar_relay.storage.matching import against_key
 from bazaar_relay.storage.merging import pieces
 from bazaar_relay.storage.overlay import Overlay
 from bazaar_relay.storage.scanning import scan
+from bazaar_relay.storage.sqlite_heads import heads_between
 from bazaar_relay.storage.sqlite_rows import Rows
 from bazaar_relay.storage.sqlite_schema import MIGRATIONS
 from bazaar_relay.storage.store import Batch, Kept, Receipt, Stored
@@ -85,6 +86,12 @@ class SqliteStore:
     async def heads(self, authors: Sequence[AgentId]) -> Mapping[AgentId, Head]:
         """Return the newest log entry of each author that has one."""
         return await self._read(lambda rows: rows.heads_of(authors))
+
+    async def heads_between(
+        self, first: bytes, last: bytes, *, limit: int
+    ) -> list[tuple[AgentId, Head]]:
+        """Return up to ``limit`` authors from ``first`` to ``last``, in order, with their heads."""
+        return await self._database.read(partial(heads_between, first, last, limit))
 
     async def get(self, record: RecordId) -> bytes | None:
         """Return one record."""

@@ -125,6 +125,12 @@ class Store(Protocol):
         """Return the newest log entry of each author that has one."""
         ...
 
+    async def heads_between(
+        self, first: bytes, last: bytes, *, limit: int
+    ) -> list[tuple[AgentId, Head]]:
+        """Return up to ``limit`` authors from ``first`` to ``last``, in order, with their heads."""
+        ...
+
     async def get(self, record: RecordId) -> bytes | None:
         """Return one record."""
         ...
