@@ -19,6 +19,7 @@ class ToldOpinions:
     posters: dict[AgentId, Standing] = field(default_factory=dict)
     strangers: Standing = field(default_factory=Standing)
     asked: list[About] = field(default_factory=list)
+    answered_for: list[AgentId] = field(default_factory=list)
 
     def standing(self, about: About) -> Standing:
         self.asked.append(about)
@@ -29,9 +30,12 @@ class ToldOpinions:
         del capability
         return sorted(self.workers, key=lambda agent: -self.workers[agent].points)[:count]
 
+    def vouched(self, count: int) -> Sequence[AgentId]:
+        return self.answered_for[:count]
 
-def known(points: int) -> Standing:
-    return Standing(points, is_known=True)
+
+def known(points: int, *, good: float = 1.0, bad: float = 0.0) -> Standing:
+    return Standing(points, is_known=True, good=good, bad=bad)
 
 
 CONVICT = Standing(0, is_known=True, is_convicted=True)

@@ -10,6 +10,7 @@ Two nodes with the same evidence and the same ego compute the same digits.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from bazaar_protocol.identity import AgentId
@@ -25,7 +26,9 @@ FULL_WEIGHT: Final = 20.0
 """A rater at whom ego's walk ends once in so many times, or more often, weighs 1."""
 
 KNOWN_LEAST: Final = 0.5
-"""Less evidence than that is none: the subject is unknown."""
+"""Of a worker, less evidence than that is none: it is unknown."""
+POSTER_KNOWN_LEAST: Final = 0.25
+"""And of a poster: a single missing verdict is half a job, and has to be remembered for a while."""
 
 _PRIOR_JOBS: Final = 2.0
 _BAD_COUNTS: Final = 2.0
@@ -160,6 +163,18 @@ class Scorer:
                  if score.is_known and not score.is_convicted]  # fmt: skip
         return tuple(sorted(known, key=lambda one: (-one[1].lower, one[0]))[:count])
 
+    def vouched(self, count: int) -> tuple[AgentId, ...]:
+        """Return strangers for whom somebody answers that weighs enough, in a fixed order."""
+        self._catch_up()
+        ids = self._book.ids
+        found = (ids[number] for number in self._vouched if number != self._ego)
+        strangers = (agent for agent in sorted(found) if self._is_stranger(agent))
+        return tuple(islice(strangers, count))
+
+    def _is_stranger(self, agent: AgentId) -> bool:
+        score = self.score(agent)
+        return not score.is_known and not score.is_convicted
+
     def _score(self, subject: int | None, question: Question) -> Score:
         admission = self._admission(subject)
         prior = self._priors.get((question.role, admission))
@@ -181,7 +196,7 @@ class Scorer:
             bad=bad,
             prior=prior,
             admission=admission,
-            is_known=good + bad >= KNOWN_LEAST,
+            is_known=good + bad >= _known_least(question.role),
             is_convicted=is_convicted,
         )
 
@@ -255,6 +270,10 @@ class Scorer:
         for word in (*jury.proven(subject, question), *jury.shared_proven(subject, question)):
             key = book.key(question.role, word.subject, None, word.variant)
             yield Part(key, 1.0, word.good, word.bad)
+
+
+def _known_least(role: Role) -> float:
+    return KNOWN_LEAST if role == "worker" else POSTER_KNOWN_LEAST
 
 
 def _by_import(part: Part) -> tuple[object, ...]:

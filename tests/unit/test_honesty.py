@@ -44,8 +44,9 @@ def declined(market: Market) -> list[str]:
     ("poster", "answer"),
     [
         (CONVICT, ["untrusted_poster"]),
-        (known(2_999), ["untrusted_poster"]),
-        (known(3_000), []),
+        (known(2_999, bad=0.5), ["untrusted_poster"]),
+        (known(3_000, bad=0.5), []),
+        (known(2_999), []),
         (Standing(0, is_known=False), []),
     ],
 )

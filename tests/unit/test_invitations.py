@@ -1,9 +1,10 @@
 """Invitations: the good are asked by name, and whoever is asked looks at the task."""
 
-from tests.market import Market
-from tests.told_opinions import CONVICT, ToldOpinions, known
+import pytest
+from tests.market import Market, Trader
+from tests.told_opinions import CONVICT, ToldOpinions, known, seasoned
 
-from bazaar_node.market.events import LearnPost, LetterArrived
+from bazaar_node.market.events import LearnPost, LetterArrived, Outgoing
 from bazaar_node.market.invitations import INVITED_MAX, TOP, Doorman, guests
 from bazaar_node.market.opinions import Standing
 from bazaar_node.market.trust import Trust
@@ -23,6 +24,12 @@ def agents(count: int) -> list[AgentId]:
 
 def zeros(size: int) -> bytes:
     return bytes(size)
+
+
+def invited(trader: Trader) -> list[AgentId]:
+    """Return to whom it has written: here nothing but invitations."""
+    sent = [change.to for change in trader.changes if isinstance(change, Outgoing)]
+    return [to for to in sent if to is not None]
 
 
 def test_some_of_the_best_are_asked_and_none_that_is_not_good() -> None:
@@ -48,6 +55,54 @@ def test_whom_the_relay_did_not_find_gets_the_task_by_invitation() -> None:
     assert market.task("ada", task).worker == BO
     assert market.task("bo", task).state is State.RUNNING
     assert len(market.task("ada", task).bids) == 1
+
+
+def test_where_too_few_are_known_to_be_good_those_are_asked_for_whom_somebody_answers() -> None:
+    opinions = ToldOpinions({BO: known(9_000)}, answered_for=agents(9))
+    invited = guests(opinions, CAPABILITY, zeros)
+    assert invited == [BO, *agents(INVITED_MAX - 1)]
+    assert guests(opinions, CAPABILITY, zeros, asked={BO, *agents(6)}) == agents(9)[6:]
+    enough = ToldOpinions({agent: known(9_000) for agent in agents(20)}, answered_for=[BO])
+    assert BO not in guests(enough, CAPABILITY, zeros)
+
+
+@pytest.mark.parametrize("is_bid", [True, False], ids=["a stranger bids", "nobody bids"])
+def test_each_extension_asks_more_of_all_that_are_good_and_each_of_them_once(
+    is_bid: bool,
+) -> None:
+    workers = [Keypair.from_name(f"worker {number}").agent for number in range(18)]
+    good = {agent: known(9_000 - place) for place, agent in enumerate(workers)}
+    market = Market()
+    opinions = ToldOpinions(good, strangers=Standing(2_000))
+    ada = market.add("ada", trust=Trust(opinions, experience=seasoned(ceiling=1)))
+    if is_bid:
+        market.add("cy", capability=CAPABILITY, price=35)
+    market.post("ada", capability=CAPABILITY, price_max=100, bid_window_ms=1_000)
+    best = set(workers[:TOP])
+    first = invited(ada)
+    assert len(first) == INVITED_MAX
+    assert set(first) <= best
+    market.wait(1.1)
+    assert len(invited(ada)) == 2 * INVITED_MAX
+    market.wait(1.0)
+    everybody = invited(ada)
+    assert len(everybody) == len(set(everybody)) == 3 * INVITED_MAX
+    assert not set(everybody) <= best
+    market.wait(30)
+    assert invited(ada) == everybody, "after the last extension nobody else is asked"
+
+
+def test_a_new_node_takes_no_stranger_while_somebody_better_may_still_bid() -> None:
+    market = Market()
+    market.add("ada", trust=Trust(ToldOpinions({BO: known(9_000)}, strangers=Standing(2_000))))
+    market.add("cy", slots=2, capability=CAPABILITY, price=35)
+    task = market.post("ada", capability=CAPABILITY, price_max=100, bid_window_ms=1_000)
+    market.wait(2.9)
+    assert market.task("ada", task).worker is None
+    market.wait(0.2)
+    assert market.task("ada", task).worker == CY, "strangers are better than nobody"
+    claimed = market.post("ada", capability=CAPABILITY, price=100)
+    assert market.task("ada", claimed).worker == CY, "a claim goes to who comes first"
 
 
 def test_a_claim_and_a_direct_task_invite_nobody() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.market_records import Trader
+from tests.scoring import Rating, agent, book_of
 from tests.told_opinions import outcome
 
 from bazaar_node.market.events import Concluded, Probed
@@ -83,6 +84,20 @@ def test_opinions_are_what_the_scores_say() -> None:
         0, stranger.is_known, is_convicted=True, admission="stamped"
     )
     assert list(opinions.best(3, "text.count")) == []
+
+
+def test_those_whom_a_friend_answers_for_are_named_until_something_is_known_of_them() -> None:
+    ego, friend, vouched, proven = range(4)
+    worked = [Rating(ego, friend, good=3.0), Rating(ego, proven, good=2.0)]
+    book = book_of(worked, [(friend, vouched), (friend, proven), (vouched, 5)])
+    opinions = ScoredOpinions(Scorer(book, agent(ego)))
+    assert opinions.vouched(9) == (agent(vouched),), "whom a stranger answers for is a stranger"
+    assert opinions.vouched(0) == ()
+    standing = opinions.standing(About(agent(friend)))
+    assert standing.good == pytest.approx(3.0)
+    assert standing.bad == 0.0
+    book.convict(agent(vouched))
+    assert opinions.vouched(9) == ()
 
 
 def test_what_others_hold_is_counted_while_they_hold_it() -> None:

@@ -27,7 +27,7 @@ BO, CY = Keypair.from_name("bo").agent, Keypair.from_name("cy").agent
 
 
 def candidate(points: int = 5_000, *, is_known: bool = True, **more: object) -> Candidate:
-    given = {"agent": BO, "standing": Standing(points, is_known)} | more
+    given = {"agent": BO, "standing": Standing(points, is_known, bad=1.0)} | more
     return Candidate(**given)  # type: ignore[arg-type]
 
 
@@ -46,6 +46,8 @@ RULES: list[tuple[Policy, Candidate, str | None]] = [
     (MinPosterScore(3_000), candidate(3_000), None),
     (MinPosterScore(3_000), candidate(2_999), "distrust"),
     (MinPosterScore(3_000), candidate(0, is_known=False), None),
+    (MinPosterScore(3_000), candidate(standing=Standing(0, is_known=True, good=9.0)), None),
+    (MinPosterScore(3_000), candidate(standing=Standing(0, is_known=True, bad=0.1)), "distrust"),
     (MaxExposure(100), candidate(amount=60, held=40), None),
     (MaxExposure(100), candidate(amount=61, held=40), "rule"),
     (MaxUnjudged(3), candidate(held=2), None),

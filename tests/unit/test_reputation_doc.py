@@ -11,6 +11,7 @@ from tests.reputation_books import book_of_deals
 from tests.reputation_records import Deal, Outcome, Party, deal
 from tests.unit.test_reputation_attacks import Town as Neighbourhood, parties, pumped, unsolicited
 
+from bazaar_node.market import invitations, policy
 from bazaar_protocol.errors import Equivocation
 from bazaar_protocol.evidence_kinds import Intake
 from bazaar_protocol.limits import VOUCHES_COUNTED_MAX
@@ -89,6 +90,8 @@ def test_the_constants_are_those_of_the_code() -> None:
     assert walk.EPSILON == 1e-4
     assert VOUCHES_COUNTED_MAX == 3
     assert judgement.SILENCES_MAX == 2
+    assert scores.POSTER_KNOWN_LEAST == 0.25
+    assert (invitations.INVITED_MAX, invitations.TOP, policy.MIN_POSTER_SCORE) == (5, 12, 3_000)
     assert claims.PROBED_LEAST == scores.KNOWN_LEAST == testimony.OTHER_VERSION == 0.5
 
 

@@ -1,11 +1,13 @@
 """Invitations to auctions: whom a poster asks for a bid by name, and whose asking a worker heeds.
 
 A relay offers a task to whom it finds first. So a poster also writes to some of those of whom it
-holds most; to some at random, so that there is no place at the top that only a few can reach.
+holds most; to some at random, so that there is no place at the top that only a few can reach. When
+nobody good enough bids, it asks all others that it holds enough of, a few at a time; and where it
+knows too few, those for whom somebody answers.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from bazaar_node.market.opinions import About, Opinions
@@ -15,26 +17,52 @@ from bazaar_protocol.identity import AgentId
 TOP: Final = 12
 INVITED_MAX: Final = 5
 INVITED_FROM_POINTS: Final = 4_000
+EVERYBODY: Final = 1_024
+"""So many at most are looked at when more are asked than the best."""
+VOUCHED_MAX: Final = 64
 
 _DRAW_BYTES: Final = 8
 
 
 def guests(
-    opinions: Opinions, capability: str, entropy: Callable[[int], bytes]
+    opinions: Opinions,
+    capability: str,
+    entropy: Callable[[int], bytes],
+    *,
+    asked: Collection[AgentId] = (),
+    among: int = TOP,
 ) -> Sequence[AgentId]:
-    """Return whom to invite to an auction for ``capability``."""
-    known = [
-        agent
-        for agent in opinions.best(TOP, capability)
-        if _is_welcome(opinions, About(agent, capability=capability))
-    ]
+    """Return whom to invite to an auction for ``capability``.
+
+    Args:
+        opinions: What we hold of others.
+        capability: For what.
+        entropy: Draws who is asked.
+        asked: Who has been asked, or has bid.
+        among: Of so many of the best.
+
+    """
     invited: list[AgentId] = []
-    while known and len(invited) < INVITED_MAX:
-        invited.append(known.pop(int.from_bytes(entropy(_DRAW_BYTES)) % len(known)))
+    for choice in welcome(opinions, capability, among):
+        left = [agent for agent in choice if agent not in asked]
+        while left and len(invited) < INVITED_MAX:
+            invited.append(left.pop(int.from_bytes(entropy(_DRAW_BYTES)) % len(left)))
     return invited
 
 
-def _is_welcome(opinions: Opinions, about: About) -> bool:
+def welcome(
+    opinions: Opinions, capability: str, among: int = EVERYBODY
+) -> tuple[Sequence[AgentId], Sequence[AgentId]]:
+    """Return who is good enough to be invited, and strangers for whom somebody answers."""
+    best = [
+        agent
+        for agent in opinions.best(among, capability)
+        if _is_good(opinions, About(agent, capability=capability))
+    ]
+    return best, opinions.vouched(VOUCHED_MAX)
+
+
+def _is_good(opinions: Opinions, about: About) -> bool:
     standing = opinions.standing(about)
     return standing.points > INVITED_FROM_POINTS and not standing.is_convicted
 

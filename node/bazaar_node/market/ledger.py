@@ -3,7 +3,7 @@
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from bazaar_node.market.events import Began, Observed, Opened, TaskChanged
@@ -41,6 +41,10 @@ class Entry:
     """Whether we have contradicted the verdict."""
     held_back: str = ""
     """Why we award it to nobody, as last told to the owner."""
+    invited: set[AgentId] = field(default_factory=set)
+    """Whom we have asked for a bid, since this process began."""
+    extension: int = 0
+    """For which extension of its auction we have asked more of them."""
 
 
 class Ledger:

@@ -42,6 +42,10 @@ class Standing:
     """It contradicted itself, and that is proved for ever."""
     admission: Admission = "bare"
     """What speaks for it without evidence: nothing, a proof of work, or somebody we trust."""
+    good: float = 0.0
+    """The weighted evidence for it, in jobs."""
+    bad: float = 0.0
+    """And against it."""
 
 
 class Opinions(Protocol):
@@ -53,6 +57,10 @@ class Opinions(Protocol):
 
     def best(self, count: int, capability: str) -> Sequence[AgentId]:
         """Return the agents of whom we hold most for a capability, the best first."""
+        ...
+
+    def vouched(self, count: int) -> Sequence[AgentId]:
+        """Return agents of whom nothing is known but that somebody we trust answers for them."""
         ...
 
 
@@ -67,6 +75,11 @@ class NoOpinions:
     def best(self, count: int, capability: str) -> Sequence[AgentId]:
         """Return nobody."""
         del count, capability
+        return ()
+
+    def vouched(self, count: int) -> Sequence[AgentId]:
+        """Return nobody."""
+        del count
         return ()
 
 
@@ -86,8 +99,14 @@ class ScoredOpinions:
             fingerprint=about.fingerprint,
         )
         points = 0 if score.is_convicted else int(score.lower * SCALE)
-        return Standing(points, score.is_known, score.is_convicted, score.admission)
+        return Standing(
+            points, score.is_known, score.is_convicted, score.admission, score.good, score.bad
+        )
 
     def best(self, count: int, capability: str) -> Sequence[AgentId]:
         """Return the agents with the highest scores for a capability."""
         return [agent for agent, _ in self._scorer.top(count, capability)]
+
+    def vouched(self, count: int) -> Sequence[AgentId]:
+        """Return strangers for whom somebody answers that weighs with us."""
+        return self._scorer.vouched(count)

@@ -133,14 +133,18 @@ class MinScore:
 
 @dataclass(frozen=True, slots=True)
 class MinPosterScore:
-    """A poster's score is high enough if there is any: everybody begins as unknown."""
+    """A poster's score is high enough, if anything at all speaks against it.
+
+    Everybody begins as unknown; and of whom only good is known, a low score says how others did.
+    """
 
     points: int = MIN_POSTER_SCORE
 
     def objection(self, candidate: Candidate) -> Objection | None:
         """Object to one that is known for worse."""
         standing = candidate.standing
-        if not standing.is_known or standing.points >= self.points:
+        is_blamed = standing.is_known and standing.bad > 0.0
+        if not is_blamed or standing.points >= self.points:
             return None
         why = f"its score as a poster, {_share(standing.points)}, is below {_share(self.points)}"
         return Objection(why, "distrust")

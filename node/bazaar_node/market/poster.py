@@ -14,14 +14,21 @@ from bazaar_node.market.events import (
     SendInput,
     TaskChanged,
 )
-from bazaar_node.market.invitations import guests
+from bazaar_node.market.invitations import EVERYBODY, TOP, guests
 from bazaar_node.market.ledger import Entry, Ledger
 from bazaar_node.market.probing import Prober
 from bazaar_node.market.sealed_bids import open_bid
 from bazaar_node.market.successions import Successions
 from bazaar_node.market.trust import Trust
 from bazaar_node.market.turn import Turn
-from bazaar_node.market.valuation import LOOK_AGAIN_MS, NobodyYet, OpenBid, Valuation
+from bazaar_node.market.valuation import (
+    LOOK_AGAIN_MS,
+    SOLICITATIONS,
+    NobodyYet,
+    OpenBid,
+    Valuation,
+    extension,
+)
 from bazaar_protocol import award, limits
 from bazaar_protocol.errors import (
     BadSignature,
@@ -95,8 +102,8 @@ class Poster:
         record = turn.say(body)
         entry = self._ledger.begin(turn, record, "poster", command)
         if body.mode == "auction":
-            for guest in guests(self._trust.opinions, body.capability, turn.pen.entropy):
-                turn.mail(guest, Invitation(record.id))
+            self._invite(turn, entry, TOP)
+            self._ledger.look_again(entry, extension(entry.task, turn.now_ms)[1])
         self.advance(turn, entry)
         return entry
 
@@ -138,6 +145,7 @@ class Poster:
             self._ledger.observe(turn, entry, None)
         if not self._is_sequencer(turn, entry):
             return
+        self._ask_more_if_silent(turn, entry)
         while (todo := due(entry.task, turn.now_ms)) is not None:
             if entry.task.state is not State.OPEN and not self.hears_others:
                 return  # what we take for silence may wait at a relay
@@ -271,10 +279,35 @@ class Poster:
         if nobody is None:
             return
         self._ledger.look_again(entry, nobody.again_ms)
+        self._extend(turn, entry, nobody.extension)
         if nobody.why != entry.held_back:
             entry.held_back = nobody.why
             turn.note(entry.task.id, "held_back", nobody.why)
             turn.act(TaskChanged(entry.task.id))
+
+    def _ask_more_if_silent(self, turn: Turn, entry: Entry) -> None:
+        if entry.task.state is not State.OPEN or entry.task.bids:
+            return
+        waited, again_ms = extension(entry.task, turn.now_ms)
+        if waited <= SOLICITATIONS:
+            self._ledger.look_again(entry, again_ms)
+            self._extend(turn, entry, waited)
+
+    def _extend(self, turn: Turn, entry: Entry, number: int) -> None:
+        """Ask more for a bid if that extension of an auction has just begun."""
+        if number > entry.extension and entry.task.terms.mode == "auction":
+            entry.extension = number
+            self._invite(turn, entry, EVERYBODY)
+
+    def _invite(self, turn: Turn, entry: Entry, among: int) -> None:
+        """Ask some of so many of the best for a bid who have not made one."""
+        task = entry.task
+        asked = entry.invited | {bid.record.author for bid in task.bids}
+        for guest in guests(
+            self._trust.opinions, task.terms.capability, turn.pen.entropy, asked=asked, among=among
+        ):
+            entry.invited.add(guest)
+            turn.mail(guest, Invitation(task.id))
 
     def _open_bids(self, bids: tuple[SeenBid, ...], now_ms: int) -> list[OpenBid]:
         found: list[OpenBid] = []

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from bazaar_node.market.claims import calibrated
 from bazaar_node.market.exposure import Exposure
+from bazaar_node.market.invitations import welcome
 from bazaar_node.market.opinions import About, Standing
 from bazaar_node.market.policy import Candidate, Objection
 from bazaar_node.market.trust import Trust
@@ -52,6 +53,8 @@ class NobodyYet:
     why: str
     again_ms: int
     """When to look again if nothing happens before."""
+    extension: int = 0
+    """For which time the time for bids is extended, from 1; 0 if it is not."""
 
 
 Choice: TypeAlias = Picked | NobodyYet
@@ -75,7 +78,11 @@ class Valuation:
 
     def choose(self, task: Task, bids: Sequence[OpenBid], now_ms: int) -> Choice | None:
         """Return who gets a task of ours; None when there is no bid within its ceiling."""
-        weighed = self.weigh(task.terms, bids, now_ms)
+        waited, again_ms = extension(task, now_ms)
+        may_wait = waited <= SOLICITATIONS
+        weighed = self.weigh(
+            task.terms, bids, now_ms, expects_more=may_wait and self._expects_more(task, bids)
+        )
         if not weighed:
             return None
         good = [one.offer for one in weighed if one.objection is None]
@@ -84,17 +91,19 @@ class Valuation:
         low = [one for one in weighed if one.objection and one.objection.kind == "score"]
         if not low:
             return NobodyYet(_reasons(weighed), now_ms + LOOK_AGAIN_MS)
-        window_ms = max(task.terms.bid_window_ms, SOLICIT_MS_MIN)
-        waited = (now_ms - task.opened_ms) // window_ms
-        if waited <= SOLICITATIONS:
-            again_ms = task.opened_ms + (waited + 1) * window_ms
-            return NobodyYet(f"{_reasons(weighed)}; waiting for other bids", again_ms)
+        if may_wait:
+            return NobodyYet(f"{_reasons(weighed)}; waiting for other bids", again_ms, waited)
         return self._small_task(task, low) or NobodyYet(_reasons(weighed), now_ms + LOOK_AGAIN_MS)
 
-    def weigh(self, post: Post, bids: Sequence[OpenBid], now_ms: int) -> list[Weighed]:
-        """Say what we hold of each bidder within the ceiling."""
+    def weigh(
+        self, post: Post, bids: Sequence[OpenBid], now_ms: int, *, expects_more: bool = False
+    ) -> list[Weighed]:
+        """Say what we hold of each bidder within the ceiling.
+
+        Who ``expects_more`` bids can turn strangers down even before scores mean much.
+        """
         within = [bid for bid in bids if bid.terms.price <= post.price]
-        is_seasoned = self.trust.experience.is_seasoned(now_ms)
+        is_seasoned = expects_more or self.trust.experience.is_seasoned(now_ms)
         return [self._weigh(post, bid, is_seasoned=is_seasoned) for bid in within]
 
     def objection_to_worker(self, worker: AgentId, post: Post) -> Objection | None:
@@ -114,6 +123,17 @@ class Valuation:
             held=self.exposure.owed_by(poster),
         )
         return self.trust.policies.posters.objection(candidate)
+
+    def _expects_more(self, task: Task, bids: Sequence[OpenBid]) -> bool:
+        """Tell whether there is anybody to be invited who has not bid."""
+        if task.terms.mode != "auction":
+            return False
+        bidders = {bid.worker for bid in bids}
+        return any(
+            agent not in bidders
+            for guests in welcome(self.trust.opinions, task.terms.capability)
+            for agent in guests
+        )
 
     def _weigh(self, post: Post, bid: OpenBid, *, is_seasoned: bool) -> Weighed:
         held = self._of_worker(bid.worker, post)
@@ -154,6 +174,13 @@ class Valuation:
             if not one.standing.is_known and one.standing.admission != "bare"
         ]
         return _best(task.terms, strangers) if strangers else None
+
+
+def extension(task: Task, now_ms: int) -> tuple[int, int]:
+    """Return how many times the time for bids has passed, and when it will next."""
+    window_ms = max(task.terms.bid_window_ms, SOLICIT_MS_MIN)
+    waited = (now_ms - task.opened_ms) // window_ms
+    return waited, task.opened_ms + (waited + 1) * window_ms
 
 
 def _best(post: Post, offers: Sequence[Offer]) -> Picked:

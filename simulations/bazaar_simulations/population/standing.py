@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from bazaar_reputation.credibility import CREDIBILITY_LEAST, SEED_EDGE
-from bazaar_reputation.scores import FULL_WEIGHT, KNOWN_LEAST
+from bazaar_reputation.scores import FULL_WEIGHT, KNOWN_LEAST, POSTER_KNOWN_LEAST
 from bazaar_reputation.testimony import SATURATION
 from bazaar_reputation.vouches import FAILURES_SHARED, WEIGHT_LEAST
 from bazaar_reputation.walk import RESTART
@@ -31,11 +31,12 @@ class Heard:
 
     good: Floats
     bad: Floats
+    known_least: float = KNOWN_LEAST
 
     @property
     def is_known(self) -> Bools:
         """Tell of whom there is enough evidence."""
-        return np.asarray(self.good + self.bad >= KNOWN_LEAST)
+        return np.asarray(self.good + self.bad >= self.known_least)
 
 
 class Formulas:
@@ -83,7 +84,8 @@ class Formulas:
             shared = FAILURES_SHARED * (bad @ vouches.T)
             np.fill_diagonal(shared, 0.0)
             bad = bad + shared
-        return Heard(self._sum(good, weights, egos), self._sum(bad, weights, egos))
+        least = KNOWN_LEAST if role == "worker" else POSTER_KNOWN_LEAST
+        return Heard(self._sum(good, weights, egos), self._sum(bad, weights, egos), least)
 
     def is_vouched(self, weights: Floats, vouches: Floats) -> Bools:
         """Tell for whom somebody answers who weighs enough."""
