@@ -81,7 +81,7 @@ def test_a_mixture_can_be_run_elsewhere() -> None:
     [
         ([], "a mixture has parts"),
         ([("ring", 0.0)], "above 0"),
-        ([("nobody", 0.1)], "no adversary is called nobody"),
+        ([("nobody", 0.1)], "is not an adversary"),
         ([("ring", 0.5), ("spies", 0.45)], "at most 90% are malicious"),
     ],
 )

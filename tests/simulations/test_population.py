@@ -123,9 +123,9 @@ def test_an_adversary_of_ones_own_is_a_class_with_what_it_does() -> None:
 
 
 def test_unknown_names_are_told() -> None:
-    with pytest.raises(ConfigError, match="no adversary is called nobody"):
+    with pytest.raises(ConfigError, match="is not an adversary"):
         run(Setting("nobody"))
-    with pytest.raises(ConfigError, match="no defence is called prayer"):
+    with pytest.raises(ConfigError, match="is not a defence"):
         run(Setting(defence="prayer"))
 
 

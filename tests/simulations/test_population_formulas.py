@@ -15,6 +15,7 @@ from bazaar_simulations.population.evidence import Evidence
 from bazaar_simulations.population.meetings import Meetings
 from bazaar_simulations.population.standing import Formulas
 
+
 def evidence_of(ratings: list[Rating]) -> Evidence:
     evidence = Evidence(SIZE)
     for one in ratings:

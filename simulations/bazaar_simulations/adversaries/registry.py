@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bazaar_protocol.errors import ConfigError
+from bazaar_simulations import names, own_code
 from bazaar_simulations.adversaries import colluders, posters, workers
 from bazaar_simulations.adversaries.adversary import Adversary
 
@@ -37,13 +37,12 @@ ADVERSARIES: Final[dict[str, type[Adversary]]] = {
 
 
 def adversary(name: str) -> Adversary:
-    """Return a new adversary of that name.
+    """Return a new adversary of that name, or of the class that it says (``FILE.py:Class``).
 
     Raises:
         ConfigError: There is none.
 
     """
-    kind = ADVERSARIES.get(name)
-    if kind is None:
-        raise ConfigError(f"no adversary is called {name}; there are {', '.join(ADVERSARIES)}")
-    return kind()
+    if own_code.is_own(name):
+        return own_code.load(name, Adversary)()
+    return ADVERSARIES[names.find(name, ADVERSARIES, "an adversary")]()

@@ -7,18 +7,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from bazaar_protocol.errors import ConfigError
 from bazaar_simulations.adversaries.registry import ADVERSARIES
+from bazaar_simulations.commands.progress import progress
 from bazaar_simulations.population.defences import DEFENCES
 from bazaar_simulations.population.figures import FIGURES
 from bazaar_simulations.population.plots import draw
@@ -66,11 +59,8 @@ def table(
     every = settings(attacks or ATTACKS, defences or DEFENCES, shares, tried=frozenset(tried))
     if parts:
         every = [one for share in shares for one in ablations(attacks or ATTACKS, share)]
-    with _progress() as progress:
-        bar = progress.add_task("runs", total=len(every) * seeds)
-        rows = sweep(
-            every, range(seeds), jobs=jobs, engine=engine, on_done=lambda: progress.advance(bar)
-        )
+    with progress(len(every) * seeds) as on_progress:
+        rows = sweep(every, range(seeds), jobs=jobs, engine=engine, on_progress=on_progress)
     whole = as_json(rows, range(seeds))
     if out is not None:
         out.write_text(json_format.dumps(whole, indent=1) + "\n", encoding="utf-8")
@@ -81,14 +71,6 @@ def table(
     if plots is not None:
         draw(rows, plots)
     return 0
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
 
 
 def _show(rows: Mapping[Setting, Row], shares: Sequence[float], figures: Sequence[str]) -> None:

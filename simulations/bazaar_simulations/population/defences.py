@@ -5,13 +5,13 @@ and the same three agents to start from. Those without receipts take ratings fro
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from bazaar_protocol.errors import ConfigError
 from bazaar_reputation.walk import RESTART
+from bazaar_simulations import names, own_code
 from bazaar_simulations.adversaries.adversary import Bools, Floats, Ints
 from bazaar_simulations.population.eigentrust import global_trust
 from bazaar_simulations.population.evidence import Evidence, Votes
@@ -152,6 +152,35 @@ class Voted:
         self._posters.forget(agents)
 
 
+class Policy(Voted):
+    """A policy of one's own: what to think of everybody, given what everybody has said.
+
+    Args:
+        town: Who there is.
+
+    """
+
+    least: ClassVar[float] = SCORE_LEAST
+    """Whoever scores less gets nothing."""
+
+    def __init__(self, town: Town) -> None:
+        super().__init__(town, self._mark)
+
+    def scores(self, votes: Votes, egos: Ints) -> Floats:
+        """Return what each of ``egos`` thinks of every identity: one row for each of them.
+
+        Args:
+            votes: How often who was content with whom, and how often not.
+            egos: The numbers of those who ask.
+
+        """
+        raise NotImplementedError
+
+    def _mark(self, votes: Votes, egos: Ints) -> tuple[Floats, float, Bools]:
+        heard = (votes.good + votes.bad).sum(axis=0) >= _HEARD_LEAST
+        return self.scores(votes, egos), self.least, _for_all(heard, len(egos))
+
+
 class Ours:
     """What the product does.
 
@@ -250,7 +279,7 @@ DEFENCES: Final = ("none", "average", "beta", "EigenTrust", "walk", "ours")
 
 
 def defence(setting: Setting, town: Town) -> Defence:
-    """Return the defence that a setting names.
+    """Return the defence that a setting names; ``FILE.py:Class`` is a class of one's own.
 
     Raises:
         ConfigError: There is none of that name.
@@ -269,8 +298,11 @@ def defence(setting: Setting, town: Town) -> Defence:
             return Voted(town, _walk)
         case "ours":
             return Ours(town, setting.off, setting.tried)
+        case name if own_code.is_own(name):
+            return own_code.load(name, Policy)(town)
         case name:
-            raise ConfigError(f"no defence is called {name}; there are {', '.join(DEFENCES)}")
+            known = names.find(name, DEFENCES, "a defence")
+            return defence(replace(setting, defence=known), town)
 
 
 def _average(votes: Votes, egos: Ints) -> tuple[Floats, float, Bools]:

@@ -6,6 +6,7 @@ read by everybody. The rules are those of ``bazaar_node.market``; prices are all
 the expected value of a bid follows from the score alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,12 +39,18 @@ from bazaar_simulations.population.town import settle
 _THOUSAND: Final = 1_000
 
 
-def run(setting: Setting, adversary: Adversary | None = None) -> Figures:
+def run(
+    setting: Setting,
+    adversary: Adversary | None = None,
+    *,
+    on_round: Callable[[], None] = lambda: None,
+) -> Figures:
     """Run the population through all rounds.
 
     Args:
         setting: What it is about.
         adversary: Who attacks, in place of the adversary that the setting names.
+        on_round: Called after each round.
 
     Raises:
         ConfigError: No attack or defence has a name that the setting says.
@@ -53,6 +60,7 @@ def run(setting: Setting, adversary: Adversary | None = None) -> Figures:
     market = Market(setting, attacker, np.random.default_rng([setting.seed, 7919]))
     for number in range(setting.rounds):
         market.round(number)
+        on_round()
     return market.figures()
 
 
