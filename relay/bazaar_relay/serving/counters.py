@@ -32,6 +32,9 @@ class Counters:
         self._work_bits = metrics.gauge(
             "relay_work_bits", "Proof of work that strangers are asked for, in bits."
         )
+        self._carried = metrics.gauge(
+            "relay_carried_bytes", "Bytes carried between nodes on relayed links, since the start."
+        )
         self._held = metrics.gauge("relay_held", "What is held in memory.", ["what"])
 
     def count_statuses(self, statuses: tuple[str, ...]) -> None:
@@ -40,8 +43,9 @@ class Counters:
             word = status.partition(":")[0]
             self._records.labels(word if word in _STATUSES else "other").inc(times)
 
-    def show_sizes(self, sizes: dict[str, int], *, work_bits: int) -> None:
-        """Say how much is held of what, and asked of strangers."""
+    def show_sizes(self, sizes: dict[str, int], *, work_bits: int, carried_bytes: int) -> None:
+        """Say how much is held of what, asked of strangers, and carried between nodes."""
+        self._carried.set(carried_bytes)
         self._work_bits.set(work_bits)
         for what, size in sizes.items():
             self._held.labels(what).set(size)

@@ -77,7 +77,12 @@ def make_app(service: RelayService) -> Starlette:
         return PlainTextResponse("not ready\n", 503)
 
     async def metrics(_request: Request) -> Response:
-        service.counters.show_sizes(service.machine.sizes, work_bits=service.work_bits())
+        machine = service.machine
+        service.counters.show_sizes(
+            machine.sizes,
+            work_bits=service.work_bits(),
+            carried_bytes=machine.relayed.carrying.bytes,
+        )
         return Response(render(service.counters.registry), media_type=CONTENT_TYPE)
 
     return Starlette(

@@ -75,7 +75,7 @@ class LinkExchange:
             RemoteError: The relay or the peer refuses, is away, or is somebody else.
 
         """
-        number = await self._session.open_link(peer)
+        number = await self._opened(peer)
         carrier = self._carriers.get(number)
         if carrier is None:
             raise LinkClosed("the relay closed the link at once")
@@ -87,6 +87,22 @@ class LinkExchange:
             link.close()
             raise
         return link
+
+    async def _opened(self, peer: AgentId) -> int:
+        # In a task of its own: who gives up must not leave a link that nobody knows of.
+        opening = asyncio.create_task(self._session.open_link(peer))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._let_go)
+            raise
+
+    def _let_go(self, opening: asyncio.Task[int]) -> None:
+        if opening.cancelled() or opening.exception() is not None:
+            return
+        carrier = self._carriers.pop(opening.result(), None)
+        if carrier is not None:
+            self._start(carrier.close("not wanted any more"))
 
     def take(self, news: LinkNews) -> None:
         """Take what the relay says about links. It is called in order, and never waits.

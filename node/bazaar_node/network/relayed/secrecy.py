@@ -59,7 +59,7 @@ class Handshake:
         self._parties = opener + accepter
         self._is_first = True
         """Whether the next message is the first, which proves nothing yet."""
-        self._noise = NoiseConnection.from_name(_NAME)
+        self._noise: Any = NoiseConnection.from_name(_NAME)
         if is_opener:
             self._noise.set_as_initiator()
         else:
@@ -68,16 +68,24 @@ class Handshake:
         self._noise.set_keypair_from_private_bytes(NoiseKeys.STATIC, entropy(_KEY_BYTES))
         self._noise.start_handshake()
         # The connection lets go of it with the last message, whose sender is still to be checked.
-        self._state: Any = self._noise.noise_protocol.handshake_state
+        self._state = self._noise.noise_protocol.handshake_state
 
     def write(self) -> bytes:
-        """Return the next message, which it is our turn to send."""
+        """Return the next message, which it is our turn to send.
+
+        Raises:
+            MalformedRecord: The peer's message before it held no key that can be used.
+
+        """
         payload = b""
         if not self._is_first:
             ours = self._state.s.public_bytes
             payload = self._keys.sign(_KEY_DOMAIN, self._parties + ours)
         self._is_first = False
-        return bytes(self._noise.write_message(payload))
+        try:
+            return bytes(self._noise.write_message(payload))
+        except _TROUBLE as error:
+            raise MalformedRecord(f"no key for a handshake: {error}") from error
 
     def read(self, message: bytes) -> None:
         """Take the peer's next message.
