@@ -163,6 +163,11 @@ def check_signature(author: AgentId, payload: bytes, signature: bytes) -> None:
     identity.verify(author, _SIGNATURE_DOMAIN, payload, signature)
 
 
+def signed_bytes(payload: bytes, signature: bytes) -> bytes:
+    """Return a signature and what it covers, as libsodium's ``crypto_sign_open`` wants them."""
+    return signature + _SIGNATURE_DOMAIN + payload
+
+
 def _name(envelope: _Envelope) -> RecordId:
     return RecordId(sha256(_ID_DOMAIN + envelope.payload + envelope.signature).digest())
 

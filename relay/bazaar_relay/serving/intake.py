@@ -17,6 +17,7 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import Record
 from bazaar_relay.machine.events import Event, Received, Verified, Verify
 from bazaar_relay.machine.verifying import verify
+from bazaar_relay.serving.checking import BULK, Checkers
 from bazaar_relay.serving.connection import Connection
 from bazaar_relay.serving.lines import TwoClasses
 
@@ -44,6 +45,7 @@ class Intake:
     ) -> None:
         self._run = run
         self._threads = threads
+        self._checkers = None if threads is None else Checkers(threads)
         self._is_stranger = is_stranger
         self._turns: TwoClasses[AgentId, Connection] = TwoClasses()
         self._wanted: list[Verify] = []
@@ -90,6 +92,13 @@ class Intake:
 
     async def serve(self, tasks: asyncio.TaskGroup) -> None:
         """Work until cancelled."""
+        try:
+            await self._serve(tasks)
+        finally:
+            if self._checkers is not None:
+                await self._checkers.close()
+
+    async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             while not self._wanted and not (self._turns and self._may_start):
                 self._changed.clear()
@@ -103,7 +112,7 @@ class Intake:
                 await asyncio.sleep(0)  # else a fast sender would keep everyone else waiting
             else:
                 self._batches += 1
-                tasks.create_task(self._verify(self._threads, batch, raws))
+                tasks.create_task(self._verify(batch, raws))
 
     @property
     def _may_start(self) -> bool:
@@ -128,20 +137,25 @@ class Intake:
         if self._bytes <= limits.WRITE_BYTES_MAX // 2:
             self._has_room.set()
 
-    async def _verify(
-        self, threads: ThreadPoolExecutor, batch: list[Verify], raws: list[bytes]
-    ) -> None:
+    async def _verify(self, batch: list[Verify], raws: list[bytes]) -> None:
+        if len(raws) < BULK or self._checkers is None:
+            outcomes = await self._verify_in_threads(raws)
+        else:
+            outcomes = await self._checkers.verify(raws)
+        self._batches -= 1
+        self._changed.set()
+        self._tell(batch, outcomes)
+
+    async def _verify_in_threads(self, raws: list[bytes]) -> list[Record | RemoteError]:
         # One hop to a thread costs about as much as one check, so never for a few.
         half = max(limits.RECORDS_INLINE_MAX + 1, -(-len(raws) // THREADS))
         size = min(half, limits.RECORDS_PER_JOB_MAX)
         loop = asyncio.get_running_loop()
         parts = [raws[start : start + size] for start in range(0, len(raws), size)]
         outcomes = await asyncio.gather(
-            *(loop.run_in_executor(threads, _verify_all, part) for part in parts)
+            *(loop.run_in_executor(self._threads, _verify_all, part) for part in parts)
         )
-        self._batches -= 1
-        self._changed.set()
-        self._tell(batch, [outcome for part in outcomes for outcome in part])
+        return [outcome for part in outcomes for outcome in part]
 
     def _tell(self, batch: list[Verify], outcomes: Sequence[Record | RemoteError]) -> None:
         start = 0
