@@ -106,7 +106,7 @@ class BrokenSession(RemoteError):
 
 
 class PeerLied(RemoteError):
-    """A relay that is a peer showed what it cannot have checked; ``fault`` is one of a small set."""
+    """A peer of a relay showed what it cannot have checked; ``fault`` is one of a small set."""
 
     code = "peer-lied"
 

@@ -6,6 +6,7 @@ from tests.market_records import Trader
 from bazaar_protocol.frames import Filter
 from bazaar_relay.machine import subscriptions
 from bazaar_relay.machine.events import ConnectionId
+from bazaar_relay.machine.origins import Origins
 from bazaar_relay.machine.subscriptions import Subscriptions
 from bazaar_relay.storage import matching
 from bazaar_relay.storage.store import Stored
@@ -23,7 +24,7 @@ def test_a_record_of_a_kind_reaches_all_who_want_it_and_others_are_not_looked_at
         return matches(one, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(subscriptions, "matches", counting)
-    wanted = Subscriptions()
+    wanted = Subscriptions(Origins())
     for number, trader in enumerate((ada, bo), start=1):
         filters = Filter(to=(trader.agent,)), Filter(kinds=("intake", "genesis"))
         wanted.set(ConnectionId(number), filters)

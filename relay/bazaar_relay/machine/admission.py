@@ -48,6 +48,8 @@ class Policy:
     """How much of an identity's allowances it has before it has written anything here."""
     grown_entries: int = 1000
     """With so many entries of its log here it has all of them, and is known without any work."""
+    peers: frozenset[AgentId] = frozenset()
+    """Relays of which all is taken that they have, and whose letters are passed on."""
     work: WorkPolicy = field(default_factory=WorkPolicy)
     carrying: LinkPolicy = field(default_factory=LinkPolicy)
     """Of what nodes say to each other on relayed links."""
@@ -59,7 +61,9 @@ class Policy:
 
     def serves(self, agent: AgentId) -> bool:
         """Tell whether ``agent`` is wanted here at all."""
-        return agent not in self.blocked and (not self.only_allowed or agent in self.allowed)
+        if agent in self.blocked:
+            return False
+        return not self.only_allowed or agent in self.allowed or agent in self.peers
 
     def percent(self, agent: AgentId, entries: int) -> int:
         """Return how much of the allowances an agent has whose log has ``entries`` here."""
@@ -124,6 +128,8 @@ class Admission:
     def take(self, caller: Caller, cost: Cost, now_ms: int) -> str:
         """Count ``cost`` against the allowances of ``caller``; return why not if one is used up."""
         policy, agent, network = self.policy, caller.agent, caller.address
+        if agent in policy.peers:
+            return ""  # what it may make us do is bounded by its links
         if caller.is_strange:
             cost = Cost(1, cost.bytes)
             if not self._strange.has_left(agent, _STRANGERS, now_ms):

@@ -42,6 +42,10 @@ class Bounded(Generic[K, V]):
         else:
             self.put(key, value)
 
+    def items(self) -> list[tuple[K, V]]:
+        """Return all there is, which does not count as use."""
+        return list(self._entries.items())
+
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()

@@ -16,14 +16,16 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post
 from bazaar_protocol.log import Head, check_succession, detect_fork
 from bazaar_protocol.records import Record, seal
-from bazaar_protocol.task import Task, award_of, open_task, step
+from bazaar_protocol.task import State, Task, award_of, open_task, step
 from bazaar_relay.machine.admission import expires_ms
 from bazaar_relay.machine.audience import audience_of
 from bazaar_relay.machine.sequencing import Sequencer
 from bazaar_relay.machine.standing import CLEAN
 from bazaar_relay.machine.state import Answered, RelayState
+from bazaar_relay.machine.tasks import fold_late
 from bazaar_relay.machine.timers import Timer
 from bazaar_relay.machine.witness import Witness
+from bazaar_relay.machine.works import Publishing
 from bazaar_relay.storage.matching import accused_by, task_of
 
 ACCEPTED: Final = "accepted"
@@ -39,8 +41,8 @@ class Decider:
         self._sequencer = sequencer
         self._witness = witness
 
-    def decide(self, record: Record, answered: Answered, peer: AgentId, now_ms: int) -> str:
-        """Return the status of ``record``, which ``peer`` hands in.
+    def decide(self, record: Record, work: Publishing, now_ms: int) -> str:
+        """Return the status of ``record``, which came with ``work``.
 
         If it is kept, it is in the group now.
 
@@ -48,36 +50,50 @@ class Decider:
             Missing: The store has to be asked first; nothing has changed.
 
         """
-        if record.id in self._state.recent:
+        state, answered = self._state, work.answered
+        if record.id in state.recent:
             return DUPLICATE
-        refusal = self._state.admission.refusal(record, now_ms)
+        refusal = state.admission.refusal(record, now_ms)
         if refusal is not None:
             return refusal
-        if self._state.sure_of == (record.author, now_ms):
+        is_sure = state.sure_of == (record.author, now_ms)
+        if is_sure and not work.is_pulled:
             return self._decide_known(record, answered, now_ms)
-        if record.author == self._state.me:
-            accused = accused_by(record)  # a proof of ours, which comes back as it goes round
-            if accused is not None and record in self._state.standing(accused):
-                return DUPLICATE
-            return "blocked: this relay alone writes in its own name"
-        standing = self._state.standing(record.author)
+        if record.author == state.me:
+            return self._decide_own(record)
+        standing = CLEAN if is_sure else state.standing(record.author)
         refusal = standing.refusal(record)
         if refusal:
             return refusal
-        if self._state.gate.is_freely_taken(record):
+        if work.is_pulled:
+            return self._decide_pulled(record, work, now_ms)
+        if state.gate.is_freely_taken(record):
             return self._decide_known(record, answered, now_ms)
-        if not self._state.is_stranger(record.author, now_ms):
+        if not state.is_stranger(record.author, now_ms):
             if standing is CLEAN:
-                self._state.sure_of = (record.author, now_ms)
+                state.sure_of = (record.author, now_ms)
             return self._decide_known(record, answered, now_ms)
-        return self._decide_strangers(record, answered, peer, now_ms)
+        return self._decide_strangers(record, work, now_ms)
 
-    def _decide_strangers(
-        self, record: Record, answered: Answered, peer: AgentId, now_ms: int
-    ) -> str:
+    def _decide_own(self, record: Record) -> str:
+        """Refuse what claims to be ours, but for a proof, which comes back as it goes round."""
+        accused = accused_by(record)
+        if accused is not None and record in self._state.standing(accused):
+            return DUPLICATE
+        return "blocked: this relay alone writes in its own name"
+
+    def _decide_pulled(self, record: Record, work: Publishing, now_ms: int) -> str:
+        """Decide on what a peer has: who signed it was let in and counted there."""
+        if record.seq:
+            return self._decide_entry(record, work.answered, now_ms)
+        if work.is_old and isinstance(record.body, Post):
+            return self._decide_old_post(record, record.body, work.answered, now_ms)
+        return self._decide_loose(record, work.answered, now_ms)
+
+    def _decide_strangers(self, record: Record, work: Publishing, now_ms: int) -> str:
         """Decide on a record by nobody we know: a stamp, or one of the few that are free."""
-        gate = self._state.gate
-        if gate.is_for_us(record) or record.author == peer:  # which has paid for it already
+        gate, answered = self._state.gate, work.answered
+        if gate.is_for_us(record) or record.author == work.peer:  # which has paid for it already
             return self._decide_known(record, answered, now_ms)
         if gate.count_free(record.author, now_ms):
             status = self._decide_known(record, answered, now_ms)
@@ -236,6 +252,31 @@ class Decider:
         state.put_task(task, now_ms)
         return ACCEPTED
 
+    def _decide_old_post(self, record: Record, post: Post, answered: Answered, now_ms: int) -> str:
+        """Keep a post that a peer has had for some time, and offer it if it is still to be had.
+
+        What became of it may be here already, since logs are pulled first.
+        """
+        state = self._state
+        came_ms = min(record.time_ms, now_ms)
+        if came_ms + post.expires_in_ms <= now_ms:
+            self._keep(record, (), now_ms)
+            return ACCEPTED
+        if state.task(record.id, answered) is not None:
+            return DUPLICATE
+        task = fold_late(record, answered.early.get(record.id, ()), now_ms)
+        if task is None:
+            return "malformed: the post contradicts itself"
+        is_full = state.router.count(record.author) >= limits.POSTS_OPEN_PER_AGENT_MAX
+        if task.state is not State.OPEN or is_full or len(state.router) >= limits.POSTS_OPEN_MAX:
+            self._keep(record, (), now_ms)
+        else:
+            audience = state.router.open(record, post, came_ms)
+            state.group.undo.append(lambda: state.router.drop(record.id))
+            self._keep(record, audience, now_ms)
+        state.put_task(task, now_ms)
+        return ACCEPTED
+
     def _apply(self, record: Record, task: Task | None, now_ms: int) -> str:
         """Keep a record about a task and move the task on, as far as the record does."""
         if task is not None and task.terms.sequencer == self._state.me:
@@ -248,7 +289,8 @@ class Decider:
             later = step(task, record, now_ms)
         except StaleEpoch as error:
             self._witness.heard(task, record.author, now_ms)
-            if record.seq:  # without it its author's log would have a hole
+            # Without it its author's log would have a hole, or who is a witness would not know.
+            if record.seq or self._state.turns.is_shared:
                 self._keep(record, (), now_ms, is_silent=True)
             return refusal_of(error)
         except IllegalTransition:
@@ -256,6 +298,8 @@ class Decider:
         else:
             if isinstance(record.body, Heartbeat) and not _is_due(task, later, now_ms):
                 self._witness.heard(task, record.author, now_ms)
+                if self._state.turns.is_shared:  # the other processes have to hear of it
+                    self._keep(record, (), now_ms, is_silent=True)
                 return "stale: this lease was renewed a moment ago"
         self._keep(record, audience, now_ms)
         if later is not task:

@@ -13,8 +13,11 @@ from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
+from bazaar_protocol.peering_frames import GetHeads, GetLogs, GetLoose
 from bazaar_protocol.records import Record, RecordId
 from bazaar_relay.machine.admission import Policy
+from bazaar_relay.machine.head_tree import HeadTree
+from bazaar_relay.storage.sharing import News
 from bazaar_relay.storage.store import Batch, Kept, Stored
 
 ConnectionId = NewType("ConnectionId", int)
@@ -22,7 +25,8 @@ WorkId = NewType("WorkId", int)
 
 Reading: TypeAlias = (
     frames.GetLog | frames.GetHead | frames.GetTask | frames.GetInclusion | frames.GetStatement
-)
+    | GetHeads | GetLogs | GetLoose
+)  # fmt: skip
 """Requests that are answered out of the store alone, and so by nothing that is not durable."""
 
 
@@ -47,6 +51,8 @@ class Started:
     tasks: Sequence[Resumed]
     uncovered: Sequence[tuple[int, RecordId]] = ()
     """Cursors and ids of the records of others that are under no receipt yet, in order."""
+    logs: HeadTree = field(default_factory=HeadTree)
+    """The sums of all logs in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,28 @@ class Received:
 
     connection: ConnectionId
     frame: frames.ToRelay
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A peer has handed out records that may be lacking here."""
+
+    connection: ConnectionId
+    """A number below 0 that no link has; the statuses come as a ``Reply`` to it."""
+    peer: AgentId
+    raws: tuple[bytes, ...] = ()
+    records: Sequence[Record] = ()
+    """Instead of ``raws`` log entries that were verified by their chains."""
+    is_old: bool = False
+    """Whether it has had them for some time, so that their dates have to do for their arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A peer has taken a letter over from us."""
+
+    to: AgentId
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +159,40 @@ class Tick:
     """It is ``RelayMachine.wake_ms()``, or later."""
 
 
+@dataclass(frozen=True, slots=True)
+class TurnBegun:
+    """The answer to ``WantTurn``: until a ``Commit`` or ``EndTurn`` no other process decides."""
+
+    news: News
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """The answer to ``WantTurn`` when there cannot be a turn now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Other processes of this relay have committed something."""
+
+    news: News
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningElsewhere:
+    """All who listen at other processes of this relay."""
+
+    agents: Sequence[AgentId]
+
+
+SharedEvent: TypeAlias = TurnBegun | TurnFailed | Heard | ListeningElsewhere
+"""What happens only where several processes are one relay."""
+
 Event: TypeAlias = (
     Started | Connected | Received | Verified | ReadDone | ReadFailed | Committed | CommitFailed
-    | Disconnected | Tick | PolicyChanged
+    | Disconnected | Tick | PolicyChanged | Pulled | Forwarded | SharedEvent
 )  # fmt: skip
 
 
@@ -232,6 +291,32 @@ class Drop:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """Forward the letters that wait for an agent to a peer, where it listens."""
+
+    peer: AgentId
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Tell all peers that an agent listens here."""
+
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class WantTurn:
+    """Begin a turn and tell by ``TurnBegun`` or ``TurnFailed``; only where a store is shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """End the turn: there is nothing to commit."""
+
+
 Effect: TypeAlias = (
     Verify | Read | Commit | Greet | Reply | Deliver | DeliverLetter | Replay | Serve | Drop
+    | PassOn | Present | WantTurn | EndTurn
 )  # fmt: skip

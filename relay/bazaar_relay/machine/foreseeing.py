@@ -46,6 +46,17 @@ def foresee(
     )
 
 
+def leave_task_unknown(state: RelayState, answered: Answered, record: Record) -> None:
+    """Decide on a log entry without asking for its task, if nobody here waits for that.
+
+    A log that is pulled is about as many tasks as it has entries. Whoever asks for one of these
+    later has it folded from all that is kept by then.
+    """
+    task = task_of(record)
+    if task is not None and state.tasks.get(task) is None and state.router.record(task) is None:
+        answered.no_tasks[task] = None
+
+
 class _Wanted:
     def __init__(self, state: RelayState, answered: Answered) -> None:
         self.heads: dict[AgentId, None] = {}

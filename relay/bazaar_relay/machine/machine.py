@@ -9,6 +9,7 @@ from typing import Final, assert_never
 from bazaar_protocol import frames
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Advert
+from bazaar_protocol.peering_frames import Compare, Forward, GetHeads, GetLogs, GetLoose, Here
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import TERMINAL, Elapsed, step
 from bazaar_relay.machine.admission import Cost, Policy, cost_of, network_of
@@ -22,8 +23,12 @@ from bazaar_relay.machine.events import (
     Drop,
     Effect,
     Event,
+    Forwarded,
     Greet,
+    Heard,
+    ListeningElsewhere,
     PolicyChanged,
+    Pulled,
     ReadDone,
     ReadFailed,
     Received,
@@ -33,8 +38,11 @@ from bazaar_relay.machine.events import (
     Serve,
     Started,
     Tick,
+    TurnBegun,
+    TurnFailed,
     Verified,
 )
+from bazaar_relay.machine.federation import Federation
 from bazaar_relay.machine.pipeline import Pipeline
 from bazaar_relay.machine.receipts import Receipts
 from bazaar_relay.machine.relayed_links import RelayedLinks
@@ -72,8 +80,9 @@ class RelayMachine:
         self._state.recovery = recovery
         self._pipeline = Pipeline(self._state)
         self._receipts = Receipts(self._state)
-        self._subscriptions = Subscriptions()
+        self._subscriptions = Subscriptions(self._state.origins)
         self.relayed = RelayedLinks(self._state, self._do)
+        self.federation = Federation(self._state, self._pipeline, self._do, self._listens)
         self._peers: dict[ConnectionId, AgentId] = {}
         self._networks: dict[ConnectionId, str] = {}
         self._greeted: dict[ConnectionId, None] = {}
@@ -117,7 +126,7 @@ class RelayMachine:
         match event:
             case Received():
                 self._receive(event, now_ms)
-            case Verified() | ReadDone() | ReadFailed() | CommitFailed():
+            case Verified() | ReadDone() | ReadFailed() | CommitFailed() | Pulled() | Forwarded():
                 self._pipeline.take(event, now_ms)
             case Committed(kept=kept):
                 self._committed(kept, now_ms)
@@ -131,11 +140,19 @@ class RelayMachine:
                 self._start(event, now_ms)
             case PolicyChanged(policy=policy):
                 self._change_policy(policy)
+            case TurnBegun() | TurnFailed() | Heard() | ListeningElsewhere():
+                raise AssertionError("a relay of one process has no others")
             case _:
                 assert_never(event)
+        return self._finish(now_ms)
+
+    def _finish(self, now_ms: int) -> list[Effect]:
         self._pipeline.pump(now_ms)
         effects, self._pipeline.effects = self._pipeline.effects, []
         return effects
+
+    def _listens(self, agent: AgentId) -> bool:
+        return any(map(self._subscriptions.has, self._connections.get(agent, ())))
 
     def _do(self, effect: Effect) -> None:
         self._pipeline.effects.append(effect)
@@ -144,9 +161,10 @@ class RelayMachine:
         state = self._state
         self.cursor = started.cursor
         state.own_head = started.head
+        self.federation.logs = started.logs
         if started.cursor:
             state.recent.begin(now_ms)
-        if started.head.seq == 0:
+        if started.head.seq == 0 and state.turns.is_ours:
             self._pipeline.begin_log(now_ms)
         for record in started.adverts:
             advert = record.body
@@ -200,7 +218,7 @@ class RelayMachine:
         self._greeted.pop(connection, None)
         self._subscriptions.remove(connection)
         del self._connections[peer][connection]
-        if not any(map(self._subscriptions.has, self._connections[peer])):
+        if not self._listens(peer):
             self._state.adverts.left(peer)
         if not self._connections[peer]:
             del self._connections[peer]
@@ -246,11 +264,15 @@ class RelayMachine:
                 | frames.GetStatement()
             ):
                 self._do(Serve(connection, frame))
-            case frames.GetInclusion() | frames.GetStatement():
-                refusal = "this relay gives no receipts"
-                self._do(Reply(connection, frames.Error(frame.request, "unsupported", refusal)))
             case frames.Ping():
                 self._do(Reply(connection, frames.Pong(frame.request)))
+            case Compare() | GetHeads() | GetLogs() | GetLoose() | Here() | Forward():
+                cost = Cost(1 + len(frame.ranges) if isinstance(frame, Compare) else 0)
+                reason = self._take(connection, cost, now_ms)
+                if reason:
+                    self._do(Drop(connection, "rate-limited", reason))
+                else:
+                    self.federation.take(connection, peer, frame)
             case (
                 frames.OpenLink()
                 | frames.AcceptLink()
@@ -277,8 +299,10 @@ class RelayMachine:
             reason = f"at most {subscriptions_max} subscriptions at a time"
             self._do(Drop(connection, "blocked", reason))
             return
-        self._subscriptions.set(connection, frame.filters)
+        is_peer = peer in self._state.admission.policy.peers
+        self._subscriptions.set(connection, frame.filters, peer if is_peer else None)
         self._state.adverts.listens(peer)
+        self.federation.listens_here(peer)
         self._do(Replay(connection, peer, frame.request, frame.filters, frame.since))
 
     def _search(self, connection: ConnectionId, query: frames.Query, now_ms: int) -> None:
@@ -332,8 +356,10 @@ class RelayMachine:
             if cursor is None:
                 continue
             self.cursor = max(self.cursor, cursor)
+            self.federation.record_kept(new.record)
             if new.record.author != self._state.me:
-                self._receipts.add(cursor, new.record.id)
+                is_due = self.federation.wants_receipt(new.record)
+                self._receipts.add(cursor, new.record.id, is_due=is_due)
             if not is_silent:
                 stored = Stored(cursor, new.record.raw)
                 self._subscriptions.publish(stored, new.record, new.audience)
@@ -345,13 +371,14 @@ class RelayMachine:
         self._receipts.sign_full(now_ms)
         self._pipeline.effects += self._subscriptions.collect()
         for letter, number in zip(group.letters, kept.letters, strict=True):
-            readers = tuple(
-                connection
-                for connection in self._connections.get(letter.to, ())
-                if self._subscriptions.has(connection)
-            )
-            if readers:
+            if readers := self._readers(letter.to):
                 self._do(DeliverLetter(readers, number, letter.sealed))
+            else:
+                self.federation.letter_kept(letter.to)
+
+    def _readers(self, agent: AgentId) -> tuple[ConnectionId, ...]:
+        links = self._connections.get(agent, ())
+        return tuple(link for link in links if self._subscriptions.has(link))
 
     def _tick(self, now_ms: int) -> None:
         state = self._state

@@ -10,6 +10,7 @@ from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import RemoteError
 from bazaar_protocol.frames import FromRelay
 from bazaar_protocol.identity import AgentId
+from bazaar_protocol.peering_frames import Forward
 from bazaar_protocol.records import RecordId, record_id
 from bazaar_relay.machine.deciding import ACCEPTED, DUPLICATE, Decider, refusal_of
 from bazaar_relay.machine.events import (
@@ -17,6 +18,8 @@ from bazaar_relay.machine.events import (
     CommitFailed,
     ConnectionId,
     Effect,
+    Forwarded,
+    Pulled,
     Read,
     ReadDone,
     ReadFailed,
@@ -25,7 +28,7 @@ from bazaar_relay.machine.events import (
     Verify,
     WorkId,
 )
-from bazaar_relay.machine.foreseeing import foresee
+from bazaar_relay.machine.foreseeing import foresee, leave_task_unknown
 from bazaar_relay.machine.group import Answer, Group
 from bazaar_relay.machine.sequencing import ClaimRefused, Sequencer
 from bazaar_relay.machine.state import Missing, RelayState
@@ -62,7 +65,7 @@ class Pipeline:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is waiting or under way."""
-        return not self._works and self._running is None
+        return not self._works and self._running is None and not self._state.group.writes
 
     def begin_log(self, now_ms: int) -> None:
         """Sign the first entry of the relay's log."""
@@ -84,6 +87,25 @@ class Pipeline:
         self._add(work)
         self._begin(work, now_ms)
 
+    def _pull(self, pulled: Pulled, now_ms: int) -> None:
+        """Take what a peer has: verified by its chain already, or to be verified."""
+        state, records = self._state, pulled.records
+        statuses = [""] * len(records) or [self._known_status(raw) for raw in pulled.raws]
+        unclear = tuple(place for place, status in enumerate(statuses) if not status)
+        if not unclear:
+            self.effects.append(Reply(pulled.connection, frames.Published(0, tuple(statuses))))
+            return
+        raws = () if records else tuple(pulled.raws[place] for place in unclear)
+        work = Publishing(
+            self._next_id(), pulled.connection, 0, statuses, unclear, pulled.peer, raws,
+            outcomes=records, is_ready=bool(records), is_pulled=True, is_old=pulled.is_old,
+        )  # fmt: skip
+        self._add(work)
+        for record in records:
+            leave_task_unknown(state, work.answered, record)
+        if raws:
+            self._begin(work, now_ms)
+
     def claim(self, connection: ConnectionId, worker: AgentId, claim: frames.Claim) -> None:
         """Take a claim."""
         task = RecordId(claim.task)
@@ -93,6 +115,16 @@ class Pipeline:
         """Take a letter."""
         to = AgentId(mail.to)
         self._add(Mailing(self._next_id(), connection, mail.request, peer, to, mail.sealed))
+
+    def forward(self, connection: ConnectionId, peer: AgentId, letter: Forward) -> None:
+        """Take a letter that was mailed to a peer."""
+        sender, to = AgentId(letter.sender or peer), AgentId(letter.to)
+        self._add(
+            Mailing(
+                self._next_id(), connection, letter.request, sender, to, letter.sealed,
+                is_forwarded=True,
+            )
+        )  # fmt: skip
 
     def collect(self, connection: ConnectionId, peer: AgentId, collect: frames.Collect) -> None:
         """Forget letters that their addressee has."""
@@ -109,9 +141,18 @@ class Pipeline:
         """Do what time has made due for a task."""
         self._add(LookingAt(self._next_id(), task))
 
-    def take(self, event: Verified | ReadDone | ReadFailed | CommitFailed, now_ms: int) -> None:
-        """Take the outcome of an effect."""
+    def take(
+        self,
+        event: Verified | ReadDone | ReadFailed | CommitFailed | Pulled | Forwarded,
+        now_ms: int,
+    ) -> None:
+        """Take the outcome of an effect, or what the shell has done with a peer."""
         match event:
+            case Pulled():
+                self._pull(event, now_ms)
+            case Forwarded(to=to, number=number):
+                self._state.group.collected.append((to, number))
+                self._state.mailboxes.forget(to)
             case Verified():
                 self._verified(event)
             case ReadDone():
@@ -124,7 +165,7 @@ class Pipeline:
     def _begin(self, work: Publishing, now_ms: int) -> None:
         """Have records verified, or as many of them as a stranger may hand in."""
         gate = self._state.gate
-        if not gate.is_open:
+        if not gate.is_open and not work.is_pulled:
             try:
                 is_stranger = self._state.is_stranger(work.peer, now_ms)
             except Missing as missing:
@@ -212,6 +253,10 @@ class Pipeline:
 
     def pump(self, now_ms: int) -> None:
         """Decide what can be decided, and begin the next commit if none is under way."""
+        self._decide_waiting(now_ms)
+        self._begin_commit()
+
+    def _decide_waiting(self, now_ms: int) -> None:
         while self._works and self._works[0].is_ready:
             work = self._works[0]
             try:
@@ -223,6 +268,8 @@ class Pipeline:
                 break
             self._works.popleft()
             del self._by_id[work.id]
+
+    def _begin_commit(self) -> None:
         if self._running is None and self._state.group.writes:
             self._running = self._state.group
             self._state.group = Group(self._running.number + 1)
@@ -253,7 +300,9 @@ class Pipeline:
             if isinstance(outcome, RemoteError):
                 status = refusal_of(outcome)
             else:
-                status = self._decider.decide(outcome, work.answered, work.peer, now_ms)
+                status = self._decider.decide(outcome, work, now_ms)
+                if work.is_pulled:
+                    state.origins.note(outcome.id, work.peer)
                 if status == ACCEPTED or status.startswith("fork:"):
                     work.group = state.group.number
                 else:
@@ -281,7 +330,7 @@ class Pipeline:
         )
 
     def _mail(self, work: Mailing, now_ms: int) -> None:
-        if self._turns_away(work, work.sender, now_ms):
+        if not work.is_forwarded and self._turns_away(work, work.sender, now_ms):
             return
         mailboxes = self._state.mailboxes
         reason = ""

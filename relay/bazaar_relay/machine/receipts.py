@@ -51,12 +51,21 @@ class Receipts:
         self._ids: list[RecordId] = []
         self._roots: list[bytes] = []
         """Of the small trees that are full."""
+        self._is_due = False
+        self._covered = 0
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, cursor: int, record: RecordId) -> None:
-        """Take note of a record that is durable now, beyond all that were before."""
+    def add(self, cursor: int, record: RecordId, *, is_due: bool = True) -> None:
+        """Take note of a record that is durable now, beyond all that were before.
+
+        One that is not due waits for another that is: else two relays that are peers would give
+        receipts for each other's receipts for ever.
+        """
+        if cursor <= max(self._covered, self._cursors[-1] if self._cursors else 0):
+            return  # a start has read it, and heard of it again
+        self._is_due |= is_due
         self._cursors.append(cursor)
         self._ids.append(record)
         if len(self._ids) % _SMALL == 0:
@@ -64,11 +73,23 @@ class Receipts:
 
     def sign_full(self, now_ms: int) -> None:
         """Sign as many receipts as are full, and see to it that the rest gets one in time."""
-        while len(self._ids) >= limits.INTAKE_RECORDS_MAX:
+        is_ours = self._state.turns.is_ours
+        while is_ours and len(self._ids) >= limits.INTAKE_RECORDS_MAX:
             self._sign(now_ms)
         timer = Timer("intake", self._state.me)
-        if self._ids and not self._state.timers.has(timer):
+        if len(self._ids) >= limits.INTAKE_RECORDS_MAX:
+            self._state.timers.set(timer, now_ms)
+        elif self._ids and self._is_due and not self._state.timers.has(timer):
             self._state.timers.set(timer, now_ms + limits.INTAKE_AFTER_MS)
+
+    def cover(self, upto: int) -> None:
+        """Forget what another process has signed for: all up to and with this cursor."""
+        self._covered = max(self._covered, upto)
+        if self._cursors and self._cursors[0] <= upto:
+            rest = zip(self._cursors, self._ids, strict=True)
+            self._hold([(cursor, record) for cursor, record in rest if cursor > upto])
+        if not self._ids:
+            self._state.timers.cancel(Timer("intake", self._state.me))
 
     def sign_rest(self, now_ms: int) -> None:
         """Sign receipts for all there is, if there is anything."""
@@ -79,6 +100,7 @@ class Receipts:
         count = min(len(self._ids), limits.INTAKE_RECORDS_MAX)
         cursors, self._cursors = self._cursors[:count], self._cursors[count:]
         ids, self._ids = self._ids[:count], self._ids[count:]
+        self._is_due &= bool(self._ids)
         trees = count // _SMALL
         roots, self._roots = self._roots[:trees], self._roots[trees:]
         if count % _SMALL:  # then nothing is left that would follow it
@@ -94,11 +116,14 @@ class Receipts:
 
     def _put_back(self, cursors: Sequence[int], ids: Sequence[RecordId], now_ms: int) -> None:
         later = list(zip(self._cursors, self._ids, strict=True))
-        self._cursors, self._ids, self._roots = [], [], []
-        for cursor, record in [*zip(cursors, ids, strict=True), *later]:
-            self.add(cursor, record)
+        self._hold([*zip(cursors, ids, strict=True), *later])
         # Not at once, since the store may need a moment.
         self._state.timers.set(Timer("intake", self._state.me), now_ms + limits.WAKE_MS)
+
+    def _hold(self, records: Sequence[tuple[int, RecordId]]) -> None:
+        self._cursors, self._ids, self._roots = [], [], []
+        for cursor, record in records:
+            self.add(cursor, record)
 
 
 def _split(joined: bytes) -> list[bytes]:

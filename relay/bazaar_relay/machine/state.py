@@ -20,12 +20,14 @@ from bazaar_relay.machine.events import Read, ReadDone, WorkId
 from bazaar_relay.machine.gate import Gate
 from bazaar_relay.machine.group import Group
 from bazaar_relay.machine.mailboxes import Mailboxes
+from bazaar_relay.machine.origins import Origins
 from bazaar_relay.machine.promises import Promises
 from bazaar_relay.machine.recent import Recent
 from bazaar_relay.machine.router import Router
 from bazaar_relay.machine.standing import Standing, standing_of
 from bazaar_relay.machine.tasks import fold
 from bazaar_relay.machine.timers import Timer, Timers
+from bazaar_relay.machine.turns import Turns
 from bazaar_relay.storage.store import NewLetter
 
 Entropy = Callable[[], bytes]
@@ -69,6 +71,8 @@ class Answered:
 
     no_tasks: dict[RecordId, None] = field(default_factory=dict)
     entries: dict[tuple[AgentId, int], Record | None] = field(default_factory=dict)
+    early: dict[RecordId, Sequence[Record]] = field(default_factory=dict)
+    """Records about tasks whose posts are not here (yet)."""
 
 
 class RelayState:
@@ -91,7 +95,9 @@ class RelayState:
         self.standings: Bounded[AgentId, Standing] = Bounded(limits.HEADS_CACHED_MAX)
         self.said: Bounded[tuple[RecordId, AgentId], int] = Bounded(limits.PARTNERS_KNOWN_MAX)
         self.mailboxes = Mailboxes()
+        self.origins = Origins()
         self.promises = Promises()
+        self.turns = Turns()
         self.unkept_entries: dict[tuple[AgentId, int], Record] = {}
         """Log entries that are decided and not yet durable."""
         self.group = Group(1)
@@ -180,6 +186,13 @@ class RelayState:
         head = self.heads.get(agent)
         return Caller(agent, address, 0 if head is None else head.seq, is_strange)
 
+    def committed_head(self, author: AgentId) -> Head | None:
+        """Return the newest durable entry of an author's log, if that is in memory."""
+        head = self.heads.get(author)
+        while head is not None and (author, head.seq) in self.unkept_entries:
+            head = Head(head.seq - 1, self.unkept_entries[author, head.seq].prev)
+        return head
+
     def set_policy(self, policy: Policy) -> None:
         """Go on as the operator has decided."""
         self.sure_of = None
@@ -194,6 +207,7 @@ class RelayState:
             task = fold(records, now_ms)
             if task is None:
                 answered.no_tasks[task_id] = None
+                answered.early[task_id] = records
             elif self.tasks.get(task_id) is None:
                 self.tasks.put(task_id, task)
                 self.mailboxes.meet(task)
@@ -226,6 +240,15 @@ class RelayState:
             self.promises.follow(before, task)
             self.group.undo.append(lambda: self.promises.take_back(before, task))
         self.offer(task.id, self.router.follow(task, now_ms), now_ms)
+
+    def follow_task(self, before: Task | None, task: Task, now_ms: int) -> None:
+        """Take note of a task's state that another process of this relay has made durable."""
+        self.tasks.put(task.id, task)
+        self.mailboxes.meet(task)
+        self.set_timer(task, now_ms)
+        if task.terms.sequencer == self.me:
+            self.promises.follow(before, task)
+        self.router.follow(task, now_ms, may_wake=False)
 
     def offer(self, post_id: RecordId, agent: AgentId | None, now_ms: int) -> None:
         """Route a post that is kept already to ``agent``, who was just chosen for it."""

@@ -7,10 +7,13 @@ from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import Record
 from bazaar_relay.machine.events import ConnectionId, Deliver
+from bazaar_relay.machine.origins import Origins
 from bazaar_relay.storage.matching import matches
 from bazaar_relay.storage.store import Stored
 
 Filters: TypeAlias = tuple[Filter, ...]
+Wanted: TypeAlias = tuple[Filters, AgentId | None]
+"""What is wanted, and the peer that wants it: it is not told what it has told us."""
 
 
 @dataclass(slots=True)
@@ -22,63 +25,66 @@ class _Group:
 class Subscriptions:
     """The standing subscription of each connection, and the events of the current batch."""
 
-    def __init__(self) -> None:
-        self._filters: dict[ConnectionId, Filters] = {}
-        self._groups: dict[Filters, _Group] = {}
-        self._general: dict[Filters, None] = {}
-        self._by_kind: dict[str, dict[Filters, None]] = {}
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        self._wanted: dict[ConnectionId, Wanted] = {}
+        self._groups: dict[Wanted, _Group] = {}
+        self._general: dict[Wanted, None] = {}
+        self._by_kind: dict[str, dict[Wanted, None]] = {}
         """Those that want some kinds whomever they are for: every node's, so no record but one of
         these kinds may cost a look at them."""
-        self._by_addressee: dict[AgentId, dict[Filters, None]] = {}
-        self._touched: dict[Filters, None] = {}
+        self._by_addressee: dict[AgentId, dict[Wanted, None]] = {}
+        self._touched: dict[Wanted, None] = {}
 
     def __len__(self) -> int:
-        return len(self._filters)
+        return len(self._wanted)
 
-    def set(self, connection: ConnectionId, filters: Filters) -> None:
-        """Replace what ``connection`` is subscribed to."""
+    def set(self, connection: ConnectionId, filters: Filters, peer: AgentId | None = None) -> None:
+        """Replace what ``connection`` is subscribed to; ``peer`` if it is that of a peer."""
         self.remove(connection)
-        self._filters[connection] = filters
-        if filters not in self._groups:
-            self._groups[filters] = _Group()
+        wanted = (filters, peer)
+        self._wanted[connection] = wanted
+        if wanted not in self._groups:
+            self._groups[wanted] = _Group()
             for agent in _addressees(filters):
-                self._by_addressee.setdefault(agent, {})[filters] = None
+                self._by_addressee.setdefault(agent, {})[wanted] = None
             for kind in _kinds(filters):
-                self._by_kind.setdefault(kind, {})[filters] = None
+                self._by_kind.setdefault(kind, {})[wanted] = None
             if any(not one.to and not one.kinds for one in filters):
-                self._general[filters] = None
-        self._groups[filters].members[connection] = None
+                self._general[wanted] = None
+        self._groups[wanted].members[connection] = None
 
     def remove(self, connection: ConnectionId) -> None:
         """End the subscription of ``connection``, if it has one."""
-        filters = self._filters.pop(connection, None)
-        if filters is None:
+        wanted = self._wanted.pop(connection, None)
+        if wanted is None:
             return
-        group = self._groups[filters]
+        group = self._groups[wanted]
         del group.members[connection]
         if group.members:
             return
-        del self._groups[filters]
-        self._general.pop(filters, None)
-        self._touched.pop(filters, None)
+        del self._groups[wanted]
+        self._general.pop(wanted, None)
+        self._touched.pop(wanted, None)
+        filters, _ = wanted
         for agent in _addressees(filters):
-            del self._by_addressee[agent][filters]
+            del self._by_addressee[agent][wanted]
             if not self._by_addressee[agent]:
                 del self._by_addressee[agent]
         for kind in _kinds(filters):
-            del self._by_kind[kind][filters]
+            del self._by_kind[kind][wanted]
             if not self._by_kind[kind]:
                 del self._by_kind[kind]
 
     def has(self, connection: ConnectionId) -> bool:
         """Tell whether ``connection`` has subscribed."""
-        return connection in self._filters
+        return connection in self._wanted
 
     def publish(self, stored: Stored, record: Record, audience: tuple[AgentId, ...]) -> None:
         """Put ``record`` before everyone who wants it; ``collect`` says who that was."""
         if not audience and not self._general and record.kind not in self._by_kind:
             return
-        asked: dict[Filters, None] = {}
+        asked: dict[Wanted, None] = {}
         for agent in audience:
             asked |= self._by_addressee.get(agent, {})
         asked |= self._by_kind.get(record.kind, {})
@@ -87,15 +93,15 @@ class Subscriptions:
 
     def route(self, stored: Stored, record: Record, agent: AgentId) -> None:
         """Put a record that is no news before one more addressee."""
-        for filters in self._by_addressee.get(agent, {}):
-            if any(one.to and matches(one, record, (agent,)) for one in filters):
-                self._wait(filters, stored)
+        for wanted in self._by_addressee.get(agent, {}):
+            if any(one.to and matches(one, record, (agent,)) for one in wanted[0]):
+                self._wait(wanted, stored)
 
     def collect(self) -> list[Deliver]:
         """Return the events since the last call, for each group of subscribers its own."""
         delivered: list[Deliver] = []
-        for filters in self._touched:
-            group = self._groups[filters]
+        for wanted in self._touched:
+            group = self._groups[wanted]
             delivered.append(Deliver(tuple(group.members), tuple(group.waiting)))
             group.waiting.clear()
         self._touched.clear()
@@ -103,18 +109,21 @@ class Subscriptions:
 
     def _ask(
         self,
-        asked: dict[Filters, None],
+        asked: dict[Wanted, None],
         stored: Stored,
         record: Record,
         audience: tuple[AgentId, ...],
     ) -> None:
-        for filters in asked:
+        for wanted in asked:
+            filters, peer = wanted
+            if peer is not None and self._origins.has(record.id, peer):
+                continue
             if any(matches(one, record, audience) for one in filters):
-                self._wait(filters, stored)
+                self._wait(wanted, stored)
 
-    def _wait(self, filters: Filters, stored: Stored) -> None:
-        self._groups[filters].waiting.append(stored)
-        self._touched[filters] = None
+    def _wait(self, wanted: Wanted, stored: Stored) -> None:
+        self._groups[wanted].waiting.append(stored)
+        self._touched[wanted] = None
 
 
 def _addressees(filters: Filters) -> dict[AgentId, None]:

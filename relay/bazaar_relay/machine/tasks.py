@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bazaar_protocol.errors import RemoteError
+from bazaar_protocol.errors import IllegalTransition, RemoteError
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Post
 from bazaar_protocol.records import Record
@@ -18,16 +18,44 @@ def fold(records: Sequence[Record], now_ms: int) -> Task | None:
     believes in, and a witness must not speak of a time in which it did not listen.
     """
     task: Task | None = None
-    for record in records:
+    for place, record in enumerate(records):
         at_ms = min(record.time_ms, now_ms)
         try:
             if isinstance(record.body, Post):
+                if task is None and place:
+                    return fold_late(record, records, now_ms)
                 task = task or open_task(record, at_ms)
             elif task is not None:
                 task = step(task, record, at_ms)
         except RemoteError:
             continue  # it changed nothing when it arrived either
     return None if task is None else _begin_deadlines_anew(task, now_ms)
+
+
+def fold_late(post: Record, others: Sequence[Record], now_ms: int) -> Task | None:
+    """Return the task of a post that came after records about it, which came in any order.
+
+    A peer's logs are pulled before its posts, and log by log: so what one agent said stands before
+    that to which it was the answer.
+    """
+    try:
+        task = open_task(post, min(post.time_ms, now_ms))
+    except RemoteError:
+        return None
+    waiting = [record for record in others if record.id != post.id]
+    while waiting:
+        left: list[Record] = []
+        for record in waiting:
+            try:
+                task = step(task, record, min(record.time_ms, now_ms))
+            except IllegalTransition:
+                left.append(record)
+            except RemoteError:
+                continue
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    return _begin_deadlines_anew(task, now_ms)
 
 
 def may_go_on(record: Record, relay: AgentId, now_ms: int) -> bool:

@@ -38,6 +38,10 @@ class Publishing:
     """How many of the outcomes are decided."""
     group: int = 0
     """The last group that has to be durable before this is answered."""
+    is_pulled: bool = False
+    """Whether a peer had it; ``peer`` is that peer then."""
+    is_old: bool = False
+    """Whether the peer had it for some time."""
 
     def answer(self) -> Answer:
         """Return what the publisher is told."""
@@ -93,6 +97,8 @@ class Mailing:
     sender: AgentId
     to: AgentId
     sealed: bytes
+    is_forwarded: bool = False
+    """Whether a peer hands it over."""
     has_asked: bool = False
     """The store has said how many letters wait, as of now."""
     is_ready: bool = True

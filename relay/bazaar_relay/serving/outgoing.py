@@ -12,6 +12,7 @@ from bazaar_protocol import frames
 from bazaar_protocol.errors import LinkClosed
 from bazaar_protocol.frames import encode_frame
 from bazaar_protocol.framing import pack
+from bazaar_protocol.peering_frames import Compared
 from bazaar_relay.machine.events import (
     ConnectionId,
     Deliver,
@@ -32,7 +33,7 @@ ToNodes: TypeAlias = Greet | Reply | Deliver | DeliverLetter | Replay | Serve | 
 
 _ANSWERS: Final = (
     frames.Published, frames.Claimed, frames.Mailed, frames.Collected, frames.Adverts,
-    frames.Error, frames.LinkOpened,
+    frames.Error, frames.LinkOpened, Compared,
 )  # fmt: skip
 
 

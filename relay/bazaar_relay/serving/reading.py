@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from bazaar_protocol import frames, limits
+from bazaar_protocol import frames
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.evidence_kinds import Statement
 from bazaar_protocol.frames import Filter
@@ -14,10 +14,11 @@ from bazaar_relay.machine.receipts import path_of
 from bazaar_relay.machine.standing import standing_of
 from bazaar_relay.machine.tasks import may_go_on
 from bazaar_relay.machine.works import storage_error
+from bazaar_relay.serving import reading_for_peers
+from bazaar_relay.serving.paging import fitting
 from bazaar_relay.storage.store import Store, Stored, read_record
 
 _PAGE = 256
-_ROOM_BYTES = limits.FRAME_BYTES_MAX - limits.KIB
 
 
 async def read(store: Store, wanted: Read) -> ReadDone | ReadFailed:
@@ -45,6 +46,8 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
         StorageError: The store cannot be read.
 
     """
+    # First of all, since another process may go on writing: what is younger is heard of later.
+    cursor = await store.cursor()
     heads = await store.heads([relay])
     adverts = [read_record(raw) for raw in await _unexpired(store, "advert", now_ms)]
     against = await _against(store, [advert.author for advert in adverts])
@@ -55,17 +58,22 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
     ]
     return Started(
         heads.get(relay, Head.empty()),
-        await store.cursor(),
+        cursor,
         [advert for advert in adverts if not standing_of(against[advert.author]).reason_to_shun],
         tasks,
         await _uncovered(store, relay),
+        await reading_for_peers.sum_up(store),
     )
 
 
 async def answer(
-    store: Store, wanted: Serve, *, keys: Keypair, clock: Callable[[], int]
-) -> frames.FromRelay:
-    """Answer a node; a page is as long as a frame. ``keys`` are those of the relay."""
+    store: Store, wanted: Serve, *, keys: Keypair, clock: Callable[[], int],
+    is_left_out: Callable[[AgentId], bool] = lambda _: False,
+) -> frames.FromRelay:  # fmt: skip
+    """Answer a node; a page is as long as a frame. ``keys`` are those of the relay.
+
+    ``is_left_out`` tells whose logs are not compared with those of peers.
+    """
     frame = wanted.frame
     try:
         match frame:
@@ -79,6 +87,8 @@ async def answer(
                 return await _included(store, frame)
             case frames.GetStatement():
                 return await _stated(store, frame, keys, clock)
+            case _:
+                return await reading_for_peers.answer(store, frame, is_left_out)
     except StorageError as error:
         return storage_error(frame.request, str(error))
 
@@ -102,14 +112,14 @@ async def _head(store: Store, wanted: frames.GetHead) -> frames.Segment:
 async def _log(store: Store, wanted: frames.GetLog) -> frames.Segment:
     first, last = max(1, wanted.first), wanted.last
     raws = await store.log(AgentId(wanted.author), first=first, last=last, limit=_PAGE)
-    page = raws[: _fitting(raws)]
+    page = raws[: fitting(raws)]
     is_cut = len(page) < len(raws) or (len(raws) == _PAGE and first + _PAGE <= last)
     return frames.Segment(wanted.request, tuple(page), 0, more=is_cut)
 
 
 async def _task_page(store: Store, wanted: frames.GetTask) -> frames.Segment:
     found = await store.task(RecordId(wanted.task), after=wanted.after, limit=_PAGE)
-    page = found[: _fitting([stored.raw for stored in found])]
+    page = found[: fitting([stored.raw for stored in found])]
     cursor = page[-1].cursor if page else wanted.after
     is_cut = len(page) < len(found) or len(found) == _PAGE
     return frames.Segment(wanted.request, tuple(one.raw for one in page), cursor, more=is_cut)
@@ -151,16 +161,6 @@ def _runs(entries: Sequence[tuple[AgentId, int]]) -> list[tuple[AgentId, int, in
         else:
             runs.append((author, seq, seq))
     return runs
-
-
-def _fitting(raws: Sequence[bytes]) -> int:
-    """Return how many of ``raws`` fit into a frame, from the first on."""
-    room = _ROOM_BYTES
-    for count, raw in enumerate(raws):
-        room -= len(raw) + 8
-        if room < 0:
-            return count
-    return len(raws)
 
 
 async def _task(store: Store, task: RecordId) -> list[Record]:

@@ -23,6 +23,7 @@ from bazaar_protocol.errors import LinkClosed, RemoteError, StorageError
 from bazaar_protocol.frames import decode_to_relay
 from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.log import recovery_hash
+from bazaar_protocol.peering_frames import Compare, Forward, GetHeads, GetLogs, GetLoose
 from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.events import (
     Commit,
@@ -32,22 +33,31 @@ from bazaar_relay.machine.events import (
     ConnectionId,
     Disconnected,
     Effect,
+    EndTurn,
     Event,
+    PassOn,
     PolicyChanged,
+    Present,
     Read,
     Received,
     Reply,
     Tick,
     Verify,
+    WantTurn,
 )
 from bazaar_relay.machine.machine import RelayMachine
+from bazaar_relay.machine.shared_machine import SharedRelayMachine
+from bazaar_relay.peering.peer_office import Host, PeerOffice
+from bazaar_relay.peering.peer_state import PeerCounters
 from bazaar_relay.serving import reading
 from bazaar_relay.serving.connection import Connection
 from bazaar_relay.serving.counters import Counters
 from bazaar_relay.serving.information import About, document, features, software
 from bazaar_relay.serving.intake import THREADS, Intake
 from bazaar_relay.serving.outgoing import Outgoing
-from bazaar_relay.storage.store import Store
+from bazaar_relay.serving.sharing import Sharing
+from bazaar_relay.storage.sharing import SharedStore
+from bazaar_relay.storage.store import Batch, Store
 
 _WAIT_S_MAX: Final = 60.0  # the wall clock may jump while we sleep
 _FORGET_INTERVAL_S: Final = 60.0
@@ -74,14 +84,19 @@ class RelayService:
     def __init__(
         self, keys: Keypair, store: Store, options: Options, tasks: asyncio.TaskGroup
     ) -> None:
-        self.counters = Counters(options.metrics or Metrics())
-        self.is_ready = False
-        self.machine = RelayMachine(
+        metrics = options.metrics or Metrics()
+        self.counters = Counters(metrics)
+        self._is_started = False
+        is_shared = isinstance(store, SharedStore)
+        self.machine = (SharedRelayMachine if is_shared else RelayMachine)(
             keys,
             recovery=options.recovery or recovery_hash(keys.agent),
             entropy=options.entropy,
             policy=options.policy,
         )
+        self._sharing: Sharing | None = None
+        if isinstance(store, SharedStore) and isinstance(self.machine, SharedRelayMachine):
+            self._sharing = Sharing(store, self.machine, self._run, self._keep)
         self._keys = keys
         self._store = store
         self._options = options
@@ -89,7 +104,13 @@ class RelayService:
         self._tasks = tasks
         self._addresses: list[str] = []
         self._outgoing = Outgoing(
-            partial(reading.answer, store, keys=keys, clock=options.clock),
+            partial(
+                reading.answer,
+                store,
+                keys=keys,
+                clock=options.clock,
+                is_left_out=self.machine.federation.leaves_out,
+            ),
             store,
             self.counters,
             newest=lambda: self.machine.cursor,
@@ -102,6 +123,12 @@ class RelayService:
             ThreadPoolExecutor(THREADS, "verify") if options.verifies_in_threads else None
         )
         self._intake = Intake(self._run, self._threads, self._is_stranger)
+        host = Host(
+            keys.agent, store, self.machine.federation, self._run, PeerCounters(metrics),
+            options.clock, software(),
+        )  # fmt: skip
+        self.peers = PeerOffice(host, tasks)
+        """The relays that this one follows; ``open`` and ``follow`` begin that."""
         self._armed_ms: int | None = None
         self._rearmed = asyncio.Event()
         self._became_idle = asyncio.Event()
@@ -125,6 +152,12 @@ class RelayService:
                 yield service
             finally:
                 await service._stop(loops)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves, and its store can be reached."""
+        is_cut_off = self._sharing is not None and not self._sharing.is_reachable
+        return self._is_started and not self._is_stopping and not is_cut_off
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -169,8 +202,10 @@ class RelayService:
     async def _start(self) -> list[asyncio.Task[None]]:
         now_ms = self._options.clock()
         self._run(await reading.start(self._store, self._keys.agent, now_ms))
-        self.is_ready = True
+        self._is_started = True
+        sharing = [] if self._sharing is None else [self._tasks.create_task(self._sharing.serve())]
         return [
+            *sharing,
             self._tasks.create_task(self._intake.serve(self._tasks)),
             self._tasks.create_task(self._tick()),
             self._tasks.create_task(self._forget()),
@@ -182,7 +217,7 @@ class RelayService:
         What still waits is not answered: nobody was promised anything about it.
         """
         self._is_stopping = True
-        self.is_ready = False
+        self.peers.stop()
         self._outgoing.stop_feeds()
         self._intake.stop()
         try:
@@ -233,7 +268,9 @@ class RelayService:
         frame = decode_to_relay(body)
         await connection.wait_for_room()
         match frame:
-            case frames.Publish() | frames.Claim() | frames.Mail() | frames.Collect():
+            case (
+                frames.Publish() | frames.Claim() | frames.Mail() | frames.Collect() | Forward()
+            ):
                 if not self.machine.has_greeted(connection.id):
                     self._run(Received(connection.id, frame))  # which refuses it
                     return
@@ -247,6 +284,10 @@ class RelayService:
                 | frames.GetStatement()
                 | frames.Query()
                 | frames.OpenLink()
+                | Compare()
+                | GetHeads()
+                | GetLogs()
+                | GetLoose()
             ):
                 connection.expect_answer()
                 self._run(Received(connection.id, frame))
@@ -278,10 +319,20 @@ class RelayService:
             match effect:
                 case Verify():
                     self._intake.want(effect)
-                case Commit():
-                    self._tasks.create_task(self._commit(effect))
+                case Commit(batch=batch):
+                    if self._sharing is None:
+                        self._tasks.create_task(self._commit(effect))
+                    else:
+                        self._sharing.end_turn(batch)
+                case EndTurn() | WantTurn():
+                    assert self._sharing is not None
+                    self._sharing.carry_out(effect)
                 case Read():
                     self._tasks.create_task(self._read(effect))
+                case PassOn() | Present():
+                    self.peers.do(effect)
+                case Reply() if effect.connection < 0:
+                    self.peers.answered(effect)
                 case _:
                     if isinstance(effect, Reply) and isinstance(effect.frame, frames.Published):
                         self._finish(effect.connection, effect.frame.statuses)
@@ -306,16 +357,18 @@ class RelayService:
         )
 
     async def _commit(self, commit: Commit) -> None:
+        self._run(await self._keep(commit.batch))
+
+    async def _keep(self, batch: Batch) -> Committed | CommitFailed:
         try:
-            kept = await self._store.commit(commit.batch)
+            kept = await self._store.commit(batch)
         except StorageError as error:
             self.counters.failures.inc()
             self._log.error("commit failed", reason=str(error))
-            self._run(CommitFailed(str(error)))
-            return
+            return CommitFailed(str(error))
         self.counters.commits.inc()
-        self.counters.group_size.observe(len(commit.batch.records))
-        self._run(Committed(kept))
+        self.counters.group_size.observe(len(batch.records))
+        return Committed(kept)
 
     async def _read(self, wanted: Read) -> None:
         self._run(await reading.read(self._store, wanted))

@@ -1,0 +1,1 @@
+"""How a relay follows the relays that it is told of: what they have, it pulls."""
