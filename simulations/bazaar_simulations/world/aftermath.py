@@ -52,6 +52,7 @@ class Aftermath:
             quiet = 0 if self._is_under_way() else quiet + 1
         check_terminal(self._world.honest)
         check_results(self._world.honest)
+        self._check_market()
         if len(self._world.relays) == 1:
             # With several, an old copy may be caught up while the one that matters is away.
             check_agreement(self._world.honest)
@@ -83,6 +84,12 @@ class Aftermath:
                 found["s until out"] = self._noticed[one]
             figures |= {f"{one.name} {what}": round(n, 3) for what, n in sorted(found.items())}
         return figures
+
+    def _check_market(self) -> None:
+        found = observing.outcomes(self._world.honest)
+        if found["accepted"] < self._world.accepted_min * found.total():
+            what = f"{found['accepted']} of {found.total()} tasks were done well"
+            raise BrokenInvariant("the market goes on", what)
 
     def _is_under_way(self) -> bool:
         honest = self._world.honest

@@ -16,7 +16,9 @@ class Cast:
     nodes: tuple[type[NodeProcess], ...] = ()
     """They trade like the others, or seem to."""
     relays: tuple[type[RelayProcess], ...] = ()
-    """They stand behind the honest relays in everybody's list."""
+    """They stand behind the honest relays in everybody's list, if ``relays_first`` is not set."""
+    relays_first: bool = False
+    """Whether they stand in front: who wants a relay to sequence a task asks the first one."""
     strangers: tuple[type[Stranger], ...] = ()
     """They run nothing of ours."""
     uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -146,6 +146,9 @@ class Process(ABC):
         error = None if task.cancelled() else task.exception()
         if task is self._task:  # nobody wanted that
             self._task = None
+            if not self.is_honest and isinstance(error, BazaarError):
+                self.note("is caught in its own lies")
+                return
             self.failure = error or RuntimeError(f"{self.name} has ended by itself")
         elif error is not None and not isinstance(error, BazaarError):
             self.failure = error

@@ -4,6 +4,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bazaar_protocol.errors import ConfigError
+from bazaar_simulations.world.adversaries.logs import Forker, Truncator
+from bazaar_simulations.world.adversaries.relays import (
+    Censor,
+    Equivocator,
+    Replayer,
+    Tamperer,
+    Withholder,
+)
 from bazaar_simulations.world.adversaries.workers import (
     ClaimAndStall,
     FalseCompletion,
@@ -27,6 +35,8 @@ class Scenario:
     task_every_s: float = 6.0
     seconds: float = 120.0
     cast: Cast = field(default_factory=Cast)
+    accepted_min: float = 0
+    """The share of tasks that have to be done well all the same."""
 
     def world(self, seed: int) -> World:
         """Make the world of this kind that ``seed`` stands for."""
@@ -38,6 +48,7 @@ class Scenario:
             task_every_s=self.task_every_s,
             scenario=self.name,
             cast=self.cast,
+            accepted_min=self.accepted_min,
         )
 
     def run(self, seed: int, *, seconds: float | None = None) -> World:
@@ -52,13 +63,79 @@ class Scenario:
         return world
 
 
+_TWO_TOWNS: Final = {
+    "ada": ("relay1",),
+    "bo": ("relay1",),
+    "dee": ("relay2",),
+    "eli": ("relay2",),
+}
+"""Two relays, and only one honest node that uses both."""
+_BREAKS: Final = Weather(break_every_s=20)
 _HOSTILE: Final = (
+    Scenario(
+        "censor",
+        "one relay of two keeps nothing of some authors",
+        _BREAKS,
+        cast=Cast(relays=(Censor,)),
+        accepted_min=0.5,
+    ),
+    Scenario(
+        "withholder",
+        "one relay of two gives receipts and then shows less",
+        _BREAKS,
+        cast=Cast(relays=(Withholder,)),
+        seconds=300,
+        accepted_min=0.5,
+    ),
+    Scenario(
+        "equivocator",
+        "one relay of two signs two logs of its own",
+        _BREAKS,
+        cast=Cast(relays=(Equivocator,), relays_first=True),
+        seconds=240,
+        accepted_min=0.4,
+    ),
+    Scenario(
+        "tamperer",
+        "one relay of two changes records on their way",
+        cast=Cast(relays=(Tamperer,)),
+        accepted_min=0.5,
+    ),
+    Scenario(
+        "replayer",
+        "one relay of two says old things again, out of order",
+        cast=Cast(relays=(Replayer,)),
+        accepted_min=0.5,
+    ),
+    Scenario(
+        "hostile-relays",
+        "two relays of three lie, each in its own ways",
+        Weather(break_every_s=30, crash_every_s=60, duplicate=0.02, failing_work=0.05),
+        cast=Cast(relays=(Tamperer, Replayer)),
+        accepted_min=0.3,
+    ),
     Scenario(
         "bad-workers",
         "four of eight take work and do not do it",
         Weather(judged_by_owner=1),
         seconds=240,
         cast=Cast((FalseCompletion, Plagiarist, LeaseHog, ClaimAndStall)),
+    ),
+    Scenario(
+        "forker",
+        "a node shows two relays two logs; crashes, and old copies of the honest, go on beside it",
+        Weather(crash_every_s=40, backup_every_s=15, restore_every_s=60),
+        agents=5,
+        relays=2,
+        cast=Cast((Forker,), uses=_TWO_TOWNS),
+    ),
+    Scenario(
+        "truncator",
+        "a node shows its second relay a log that ends early",
+        agents=5,
+        relays=2,
+        seconds=400,
+        cast=Cast((Truncator,), uses=_TWO_TOWNS),
     ),
 )
 _ALL: Final = (

@@ -170,7 +170,8 @@ class Storms:
             del copies[:-_BACKUPS_KEPT]
 
     def _restore(self, chance: Chance) -> None:
-        nodes = [node for node in self._nodes if node.is_up and self._copies.get(node.name)]
+        honest = (node for node in self._nodes if node.is_honest)
+        nodes = [node for node in honest if node.is_up and self._copies.get(node.name)]
         if not nodes:
             return
         node = chance.rng.choice(nodes)

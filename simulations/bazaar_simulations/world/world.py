@@ -60,6 +60,7 @@ class World:
         task_every_s: How often some node posts a task, on average.
         scenario: What to call this kind of world in the command that runs it again.
         cast: Who is there beside those.
+        accepted_min: The share of the tasks of the honest that have to be done well.
         make_node: Makes a node, maybe one that is not honest.
         make_relay: Makes a relay.
 
@@ -75,6 +76,7 @@ class World:
         task_every_s: float = 10.0,
         scenario: str = "calm",
         cast: Cast | None = None,
+        accepted_min: float = 0,
         make_node: MakeNode = NodeProcess,
         make_relay: MakeRelay = RelayProcess,
     ) -> None:
@@ -87,6 +89,7 @@ class World:
         self.nodes: list[NodeProcess] = []
         self.relays: list[RelayProcess] = []
         self.strangers: list[Stranger] = []
+        self.accepted_min = accepted_min
         self.figures: dict[str, float] = {}
         """What came of it; there once it has run."""
         self._cast = cast or Cast()
@@ -219,7 +222,8 @@ class World:
 
     def _addresses(self, node: str) -> list[str]:
         used = self._cast.uses.get(node)
-        return [relay.address for relay in self.relays if used is None or relay.name in used]
+        known = sorted(self.relays, key=lambda relay: relay.is_honest is self._cast.relays_first)
+        return [relay.address for relay in known if used is None or relay.name in used]
 
     async def _post_tasks(self, seconds: float) -> None:
         chance = self._chance.under("load")
