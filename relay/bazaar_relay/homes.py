@@ -50,6 +50,11 @@ class Home:
         return self.folder / "allowed.txt"
 
     @property
+    def peers_path(self) -> Path:
+        """Up to where the stores of its peers were read."""
+        return self.folder / "peers.json"
+
+    @property
     def running_path(self) -> Path:
         """What a running relay says of itself to the other commands."""
         return self.folder / "running.json"

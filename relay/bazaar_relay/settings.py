@@ -141,6 +141,11 @@ class FileSettings:
         "allowed.txt, one on each line.",
     )
     only_allowed: bool = setting(False, "Whether nobody else is served.")
+    peers: list[str] = setting(
+        [],
+        "Relays to follow, /ip4/192.0.2.2/tcp/4001/p2p/12D3KooW... each: what they have, this one "
+        "pulls and checks. Each of two has all from the other if each is the other's peer.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "What to log: debug, info, warning or error."
     )
@@ -159,6 +164,7 @@ class FileSettings:
             records_per_s=self.records_per_s,
             bytes_per_s=self.bytes_per_s,
             blocked=lists.blocked | _agents("blocked", self.blocked),
+            peers=frozenset(map(_peer, self.peers)),
             allowed=lists.allowed | _agents("allowed", self.allowed),
             only_allowed=self.only_allowed,
             bytes_per_day=self.bytes_per_day,
@@ -238,11 +244,19 @@ class FileSettings:
             Address.parse(address)
         self.policy()
         self.http_place()
+        self._check_peers()
         if self.pow_bits_max < self.pow_bits:
             raise ConfigError(
                 f"pow_bits_max is {self.pow_bits_max}, and must be at least pow_bits, which is "
                 f"{self.pow_bits}"
             )
+
+    def _check_peers(self) -> None:
+        agents = list(map(_peer, self.peers))
+        if len(agents) > limits.PEERS_MAX:
+            raise ConfigError(f"peers: at most {limits.PEERS_MAX}, not {len(agents)}")
+        if len(set(agents)) < len(agents):
+            raise ConfigError("peers: one of them is there twice")
 
 
 def load(
@@ -264,6 +278,16 @@ def load(
     loaded.values.check()
     Home(home).lists()
     return loaded
+
+
+def _peer(text: str) -> AgentId:
+    try:
+        agent = Address.parse(text).peer
+    except ConfigError as error:
+        raise ConfigError(f"peers: {error}") from error
+    if agent is None:
+        raise ConfigError(f"peers: the address of a peer ends in /p2p/ and its peer id; not {text}")
+    return agent
 
 
 def _agents(name: str, texts: Sequence[str]) -> frozenset[AgentId]:

@@ -29,6 +29,7 @@ from bazaar_protocol.identity import Keypair
 from bazaar_protocol.limits import REQUEST_TIMEOUT_S
 from bazaar_relay import homes
 from bazaar_relay.homes import Home
+from bazaar_relay.peering.marks import Marks
 from bazaar_relay.serving.information import software
 from bazaar_relay.serving.service import Options, RelayService
 from bazaar_relay.serving.web import open_web
@@ -62,6 +63,8 @@ async def run_relay(
     place = Home(home)
     keys, recovery = homes.open_keys(place, passphrase)
     settings.addresses(keys.agent, ())  # refuses what is wrong before anything is opened
+    if keys.agent in settings.policy().peers:
+        raise ConfigError("peers: this relay itself is among them")
     async with AsyncExitStack() as stack:
         service, transport = await _open(stack, place, settings, keys=keys, recovery=recovery)
         addresses = service.addresses
@@ -98,6 +101,8 @@ async def _open(
         )
     )
     service.addresses = settings.addresses(keys.agent, transport.addresses)
+    await service.peers.open(transport, Marks(place.peers_path))
+    service.peers.follow(settings.peers)
     if any(map(_is_everywhere, service.addresses)):
         logger("relay").warning(
             "nobody can dial the addresses that others are told; give --announce",
@@ -121,11 +126,13 @@ def _reload_on_hangup(reload: Callable[[], str], tell: Callable[[str], None]) ->
 def _reload(place: Home, service: RelayService, reload: Callable[[], FileSettings]) -> str:
     """Go on with what the settings and lists say now; return why not, if they are wrong."""
     try:
-        policy = reload().policy(place.lists())
+        settings = reload()
+        policy = settings.policy(place.lists())
     except ConfigError as error:
         logger("relay").error("the settings stay as they were", trouble=str(error))
         return str(error)
     service.change_policy(policy)
+    service.peers.follow(settings.peers)
     logger("relay").info("settings read again", blocked=len(policy.blocked))
     return ""
 
