@@ -77,13 +77,19 @@ class Server:
             await db.execute(f"CREATE DATABASE {name}")
         return self.address(name)
 
-    async def cut_off(self, address: str) -> None:
-        """End every connection to the database at ``address``."""
-        name = address.partition("@/")[2].partition("?")[0]
+    async def shut_out(self, address: str) -> None:
+        """End every connection to the database at ``address``, and take no new one."""
+        name = _name_in(address)
         async with self.admin() as db:
+            await db.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
             await db.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
             )
+
+    async def let_in(self, address: str) -> None:
+        """Take connections to the database at ``address`` again."""
+        async with self.admin() as db:
+            await db.execute(f"ALTER DATABASE {_name_in(address)} WITH ALLOW_CONNECTIONS true")
 
     def stop(self) -> None:
         """Stop it; it does not wait for those who are connected."""
@@ -113,6 +119,10 @@ def running() -> Generator[Server]:
                 server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name_in(address: str) -> str:
+    return address.partition("@/")[2].partition("?")[0]
 
 
 def _start(folder: Path) -> "subprocess.Popen[bytes]":

@@ -8,7 +8,7 @@ that nobody answers to, that no post would reach a worker. Words are found by an
 
 import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -47,6 +47,9 @@ class Adverts:
         self._live: dict[AgentId, LiveAdvert] = {}
         self._by_capability: dict[str, dict[AgentId, None]] = {}
         self._listening: dict[AgentId, None] = {}
+        """Here or elsewhere."""
+        self._here: dict[AgentId, None] = {}
+        self._elsewhere: dict[AgentId, None] = {}
         self._listening_by_capability: dict[str, dict[AgentId, None]] = {}
         self._by_word: dict[str, dict[AgentId, None]] = {}
         # Longer than the adverts live, so that an older one is not taken for news.
@@ -98,18 +101,26 @@ class Adverts:
 
     def listens(self, agent: AgentId) -> None:
         """Take note that ``agent`` has a link on which it hears of posts."""
-        if agent in self._listening:
-            return
-        self._listening[agent] = None
-        for key in self._keys_of(agent):
-            self._listening_by_capability.setdefault(key, {})[agent] = None
+        self._here[agent] = None
+        self._begin_to_listen(agent)
 
     def left(self, agent: AgentId) -> None:
-        """Take note that ``agent`` hears of nothing at the moment."""
-        if agent in self._listening:
-            del self._listening[agent]
-            for key in self._keys_of(agent):
-                _discard(self._listening_by_capability, key, agent)
+        """Take note that ``agent`` hears of nothing here at the moment."""
+        self._here.pop(agent, None)
+        self._end_if_nowhere(agent)
+
+    def listen_elsewhere(self, agents: Iterable[AgentId]) -> None:
+        """Take note of all who listen at other processes of this relay."""
+        before, self._elsewhere = self._elsewhere, dict.fromkeys(agents)
+        for agent in self._elsewhere:
+            self._begin_to_listen(agent)
+        for agent in before:
+            self._end_if_nowhere(agent)
+
+    @property
+    def listening_here(self) -> list[AgentId]:
+        """Who listens at this process."""
+        return list(self._here)
 
     def candidates(self, capability: str, version: int) -> Iterator[AgentId]:
         """Yield who offers ``capability``: listeners, free slots, and whose turn it is come first.
@@ -160,6 +171,19 @@ class Adverts:
                 return page, f"{-score}.{last.hex()}"
             page.append(raw)
         return page, ""
+
+    def _begin_to_listen(self, agent: AgentId) -> None:
+        if agent not in self._listening:
+            self._listening[agent] = None
+            for key in self._keys_of(agent):
+                self._listening_by_capability.setdefault(key, {})[agent] = None
+
+    def _end_if_nowhere(self, agent: AgentId) -> None:
+        if agent in self._here or agent in self._elsewhere or agent not in self._listening:
+            return
+        del self._listening[agent]
+        for key in self._keys_of(agent):
+            _discard(self._listening_by_capability, key, agent)
 
     def _keys_of(self, agent: AgentId) -> dict[str, None]:
         advert = self._live.get(agent)

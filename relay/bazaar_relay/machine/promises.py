@@ -40,6 +40,11 @@ class Promises:
         if has is not None:
             self._open.setdefault(has, {})[after.id] = None
 
+    def settle(self, task: RecordId) -> None:
+        """Take note that a task that is not in memory has moved on: nobody answers for it here."""
+        for worker in [agent for agent, waiting in self._open.items() if task in waiting]:
+            self._end(task, worker)
+
     def take_back(self, before: Task | None, after: Task) -> None:
         """Undo ``follow``."""
         had, has = _holder(before), _holder(after)

@@ -116,7 +116,7 @@ class Router:
         self._timers.cancel(Timer("post", post_id))
         self._timers.cancel(Timer("wake", post_id))
 
-    def follow(self, task: Task, now_ms: int) -> AgentId | None:
+    def follow(self, task: Task, now_ms: int, *, may_wake: bool = True) -> AgentId | None:
         """Take note of a task's new state; return whom to wake, if it is open again."""
         if task.state in TERMINAL:
             self.drop(task.id)
@@ -129,7 +129,7 @@ class Router:
         if post.terms.mode == "direct":
             return None
         if post.is_open and not was_open:
-            if post.terms.mode == "claim":
+            if post.terms.mode == "claim" and may_wake:
                 return self.wake_next(task.id, now_ms)
             post.has_bid, post.is_waking = False, True
             self._wake_at(post, now_ms)  # its sequencer may have another bid
@@ -140,6 +140,16 @@ class Router:
                 # Nobody says so when an award is not accepted in time; then others may have it.
                 self._wake_at(post, now_ms + post.terms.lease.schedule_to_start_ms)
         return None
+
+    def told(self, post_id: RecordId, agent: AgentId, now_ms: int) -> None:
+        """Take note that another process of this relay has told ``agent`` of a post."""
+        post = self._posts.get(post_id)
+        if post is None or agent in post.offered:
+            return
+        self._offer(post, agent, now_ms)
+        if post.terms.mode == "auction":
+            post.is_waking = True
+            self._wake_at(post, now_ms)
 
     def declined(self, post_id: RecordId, agent: AgentId, now_ms: int) -> AgentId | None:
         """Take note that ``agent`` does not want a post; return whom to wake instead."""

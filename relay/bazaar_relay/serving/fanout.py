@@ -109,6 +109,8 @@ class Feed:
 
     def deliver_letter(self, number: int, sealed: bytes) -> None:
         """Take a new letter."""
+        if number <= self._letter:
+            return  # the replay has sent it
         if self._is_live and self._offer(pack(encode_frame(frames.Letter(number, sealed)))):
             self._letter = number
         else:

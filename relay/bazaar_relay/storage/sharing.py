@@ -7,7 +7,7 @@ is at every moment of its turn what a single one would be (docs/adr/0090).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bazaar_protocol.identity import AgentId
 from bazaar_relay.storage.index import Entry
@@ -28,6 +28,7 @@ class News:
     """Whether nothing else was committed until then."""
 
 
+@runtime_checkable
 class SharedStore(Store, Protocol):
     """A ``Store`` to which other processes of the same relay commit as well.
 
