@@ -12,18 +12,22 @@ import itertools
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from bazaar_host.addresses import Address
 from bazaar_host.admission import ConnectionLimits
 from bazaar_host.flow import Inbox, SendGate
 from bazaar_host.links import OnLink
 from bazaar_host.pump import Pump
+from bazaar_protocol import limits
 from bazaar_protocol.errors import Unreachable
 from bazaar_protocol.identity import AgentId, Keypair
 
 if TYPE_CHECKING:
     from bazaar_host.libp2p_core import Core, Opened
+
+_FRAMES_GIVEN_BACK: Final = limits.LINK_RECEIVE_QUEUE_FRAMES_MAX // 4
+_BYTES_GIVEN_BACK: Final = limits.LINK_RECEIVE_QUEUE_BYTES_MAX // 4
 
 
 class Libp2pTransport:
@@ -253,9 +257,12 @@ class Libp2pLink:
         self.protocol = opened.protocol
         self.inbound = opened.dial is None
         self._push = push
+        self._give_back = give_back
         self._close = close
         self._gate = SendGate()
-        self._inbox = Inbox(give_back)
+        self._inbox = Inbox(self._note_taken)
+        self._frames_taken = 0
+        self._bytes_taken = 0
         self._closed = asyncio.Event()
 
     async def send(self, frames: bytes) -> None:
@@ -315,6 +322,14 @@ class Libp2pLink:
         self._gate.end()
         self._inbox.end(discard=False)
         self._closed.set()
+
+    def _note_taken(self, frames: int, size: int) -> None:
+        # In parts, since each call wakes the other thread; it can do without the last part.
+        self._frames_taken += frames
+        self._bytes_taken += size
+        if self._frames_taken >= _FRAMES_GIVEN_BACK or self._bytes_taken >= _BYTES_GIVEN_BACK:
+            self._give_back(self._frames_taken, self._bytes_taken)
+            self._frames_taken = self._bytes_taken = 0
 
     def _enqueue(self, frames: bytes) -> None:
         self._gate.add(len(frames))

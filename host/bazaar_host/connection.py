@@ -6,6 +6,7 @@ is noise or nothing, and the only protocols are ours.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -26,6 +27,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from bazaar_host.hardening import Socket
 from bazaar_host.muxer import MuxedStream, Muxer
 from bazaar_host.secured import Secured
+from bazaar_host.websocket import ByteStream
 from bazaar_protocol import limits
 from bazaar_protocol.errors import Unreachable
 from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_peer_id
@@ -54,15 +56,15 @@ class Upgrader:
         self._protocols = protocols
         self._streams_max = streams_max
 
-    async def inbound(self, stream: trio.SocketStream) -> "Connection":
+    async def inbound(self, stream: ByteStream, address: str) -> "Connection":
         """Do the handshakes with a peer that dialed us. It may raise anything: a stranger talks."""
-        socket = Socket(stream, is_initiator=False)
+        socket = Socket(stream, is_initiator=False, address=address)
         await _agree(socket, [NOISE])
         secured = Secured.take_over(await self._noise.secure_inbound(socket), socket)
         await _agree(secured, [YAMUX])
         return self._made(socket, secured)
 
-    async def outbound(self, stream: trio.SocketStream, peer: AgentId) -> "Connection":
+    async def outbound(self, stream: ByteStream, peer: AgentId) -> "Connection":
         """Do the handshakes with ``peer``, which we dialed. It may raise anything, as above."""
         socket = Socket(stream, is_initiator=True)
         peer_id = ID.from_string(to_peer_id(peer))
@@ -99,7 +101,7 @@ class Connection:
         self._streams = 0
         self._last_used = trio.current_time()
         self._nursery: trio.Nursery | None = None
-        self._idle_scope = trio.CancelScope()
+        self._idle_scope = trio.move_on_at(math.inf)
 
     @property
     def is_usable(self) -> bool:

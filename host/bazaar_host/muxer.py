@@ -5,6 +5,7 @@ and one looks now and then whether the peer is still there. The reader never wai
 two peers that both did would wait for each other for ever.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final, assert_never
 
@@ -48,8 +49,9 @@ class Muxer:
         """What the peer did wrong, if that is why the session ended."""
         self._secured = secured
         self._streams: dict[int, MuxedStream] = {}
+        self._pushing: list[MuxedStream] = []
         self._keepalive = Keepalive(trio.current_time())
-        self._serving = trio.CancelScope()
+        self._serving = trio.move_on_at(math.inf)
         self._wake_writer = trio.Event()
         self._has_said_goodbye = trio.Event()
 
@@ -105,6 +107,11 @@ class Muxer:
         if self.session.has_outgoing:
             self._wake_writer.set()
 
+    def gather(self, stream: "MuxedStream") -> None:
+        """Have a stream hand over what was pushed into it, when it is time to write."""
+        self._pushing.append(stream)
+        self._wake_writer.set()
+
     def _add(self, number: int) -> "MuxedStream":
         stream = self._streams[number] = MuxedStream(self, number)
         self.wake_writer()
@@ -157,6 +164,9 @@ class Muxer:
         self._has_said_goodbye.set()
 
     def _next_batch(self) -> tuple[list[bytes], list[tuple[int, int]]]:
+        for stream in self._pushing:
+            stream.hand_over()
+        self._pushing.clear()
         plaintexts: list[bytes] = []
         sent: list[tuple[int, int]] = []
         while len(plaintexts) < _MESSAGES_PER_WRITE and self.session.has_outgoing:
@@ -197,13 +207,33 @@ class MuxedStream:
     def __init__(self, muxer: Muxer, number: int) -> None:
         self.on_sent: Callable[[int], object] = self._ignore
         """Called with the number of bytes that were written, of those that were pushed."""
+        self.on_change: Callable[[], object] = self._wake
+        """Called when ``take`` has something new to tell; who sets it does without ``read``."""
         self._muxer = muxer
         self._session = muxer.session
         self._number = number
+        self._pushed: list[bytes] = []
         self._arrived = bytearray()
         self._is_finished = False
         self._is_ended = False
-        self._wake_reader = trio.Event()
+        self._changed = trio.Event()
+
+    def take(self, size_max: int | None = None) -> bytes | None:
+        """Return what has arrived; nothing if more may come, None once the peer has finished.
+
+        Raises:
+            LinkClosed: The stream has ended otherwise, and all that arrived has been taken.
+
+        """
+        if self._arrived:
+            data = bytes(self._arrived[:size_max])
+            del self._arrived[: len(data)]
+            self._session.take(self._number, len(data))
+            self._muxer.wake_writer()
+            return data
+        if self._is_ended:
+            raise LinkClosed("the stream has ended")
+        return None if self._is_finished else b""
 
     async def read(self, size_max: int | None = None) -> bytes:
         """Wait for bytes and return what has arrived; none once the peer has finished.
@@ -212,26 +242,23 @@ class MuxedStream:
             LinkClosed: The stream has ended otherwise, and all that arrived has been read.
 
         """
-        while not self._arrived:
-            if self._is_ended:
-                raise LinkClosed("the stream has ended")
-            if self._is_finished:
-                return b""
-            self._wake_reader = trio.Event()
-            await self._wake_reader.wait()
-        data = bytes(self._arrived[:size_max])
-        del self._arrived[: len(data)]
-        self._session.take(self._number, len(data))
-        self._muxer.wake_writer()
-        return data
+        while (data := self.take(size_max)) is not None:
+            if data:
+                return data
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return b""
 
     def push(self, data: bytes) -> None:
         """Queue bytes, however many; ``on_sent`` tells when they are gone."""
-        self._session.send(self._number, data)
-        self._muxer.wake_writer()
+        # Often many at once, so the session hears only of all of them.
+        if not self._pushed:
+            self._muxer.gather(self)
+        self._pushed.append(data)
 
     def finish(self) -> None:
         """Push no more. The peer hears of it after what is queued."""
+        self.hand_over()
         self._session.finish(self._number)
         self._muxer.wake_writer()
 
@@ -244,6 +271,7 @@ class MuxedStream:
 
     def close(self) -> None:
         """End the stream after the peer has: in peace if nothing is queued, else by ``reset``."""
+        self.hand_over()
         if self._is_finished and not self._session.unsent(self._number):
             self.finish()
             self._muxer.forget(self._number)
@@ -252,20 +280,29 @@ class MuxedStream:
 
     # For the muxer.
 
+    def hand_over(self) -> None:
+        """Give the session what was pushed."""
+        if self._pushed:
+            self._session.send(self._number, b"".join(self._pushed))
+            self._pushed.clear()
+
     def on_data(self, data: bytes) -> None:
         """Take in bytes that arrived."""
         self._arrived += data
-        self._wake_reader.set()
+        self.on_change()
 
     def on_finish(self) -> None:
         """Note that the peer sends no more."""
         self._is_finished = True
-        self._wake_reader.set()
+        self.on_change()
 
     def on_end(self) -> None:
         """Note that nothing comes and nothing goes any more."""
         self._is_ended = True
-        self._wake_reader.set()
+        self.on_change()
+
+    def _wake(self) -> None:
+        self._changed.set()
 
     def _ignore(self, size: int) -> None:
         """Do without being told."""
