@@ -53,7 +53,7 @@ def new_author() -> Trader:
     return Trader(Keypair(os.urandom(32)), clock.now_ms())
 
 
-def log_entries(length: int) -> list[bytes]:
+def log_entries(length: int, author: Trader | None = None) -> list[bytes]:
     """Return a new log."""
-    author = new_author()
+    author = author or new_author()
     return [author.genesis().raw, *(author.intake(number).raw for number in range(length - 1))]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +10,30 @@ import psutil
 from tests.benchmarks.relay_process import COMMITS, relay_up
 from tests.relay_client import Client
 
+from bazaar_host import clock
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL, Link, Transport
 from bazaar_host.memory import MemoryNetwork
-from bazaar_protocol.identity import Keypair
+from bazaar_protocol import frames, limits
+from bazaar_protocol.evidence import find_stamp
+from bazaar_protocol.identity import Keypair, parse_agent
+from bazaar_protocol.records import seal
 from bazaar_relay.machine.admission import Policy
 from bazaar_relay.serving.service import Options, RelayService
 from bazaar_relay.storage.sqlite_store import SqliteStore
 
 RELAY = Keypair.from_name("relay")
+WORK_BITS = 8
+"""Little, so that it is soon done; what the relay has to check is the same for any number."""
+_ALL_LIMITS = f"""
+pow_bits = {WORK_BITS}
+pow_bits_max = {WORK_BITS}
+newcomer_percent = 50
+grown_entries = 100000
+bytes_per_s = 1000000000
+bytes_per_day = 1000000000000
+open_posts = 256
+"""
 _LINKS_PER_CONNECTION = 8
 _UNBOUNDED = 1_000_000
 
@@ -47,15 +62,20 @@ class RelayPlace:
         """Return a new link on ``transport``; a relay does not serve it before hello."""
         return await transport.dial(None, [self.address], RELAY_PROTOCOL)
 
-    async def clients(self, count: int) -> list[Client]:
+    async def clients(self, count: int, *, asks_for_work: bool = False) -> list[Client]:
         """Return clients that have said hello, some of which share a connection."""
         clients: list[Client] = []
         transport: Transport | None = None
+        keys = Keypair(os.urandom(32))
         for number in range(count):
-            if transport is None or number % _LINKS_PER_CONNECTION == 0:
-                transport = await self.transport(Keypair(os.urandom(32)))
+            is_new = transport is None or number % _LINKS_PER_CONNECTION == 0
+            if transport is None or is_new:
+                keys = Keypair(os.urandom(32))
+                transport = await self.transport(keys)
             client = Client(await self.link(transport))
             await client.hello()
+            if asks_for_work and is_new:
+                await introduce(client, keys, self.address)
             clients.append(client)
         return clients
 
@@ -85,7 +105,27 @@ async def relay_in_process(folder: Path) -> AsyncGenerator[RelayPlace]:
 
 
 @asynccontextmanager
-async def relay_over_libp2p(folder: Path) -> AsyncGenerator[RelayPlace]:
+async def relay_over_libp2p(folder: Path, settings: str = "") -> AsyncGenerator[RelayPlace]:
     """Run a relay as a process, behind libp2p on the loopback network."""
-    async with relay_up(folder) as relay, AsyncExitStack() as stack:
+    async with relay_up(folder, settings) as relay, AsyncExitStack() as stack:
         yield RelayPlace(relay.address, relay.process, relay.commits, stack)
+
+
+def public_relay(folder: Path) -> AbstractAsyncContextManager[RelayPlace]:
+    """Run one with all limits on: strangers show work, and everything of everyone is counted."""
+    return relay_over_libp2p(folder, _ALL_LIMITS)
+
+
+async def introduce(client: Client, keys: Keypair, relay: str) -> None:
+    """Show the work that a public relay asks of ``keys``, on a link of its own or of another."""
+    found = find_stamp(
+        keys.agent,
+        day=clock.now_ms() // limits.DAY_MS,
+        bits=WORK_BITS,
+        relay=parse_agent(relay.rpartition("/")[2]),
+        numbers=range(2**24),
+    )
+    assert found is not None
+    raw = seal(keys, found, time_ms=clock.now_ms()).raw
+    answer = await client.ask(frames.Publish, (raw,))
+    assert answer.statuses == ("accepted",), answer.statuses

@@ -15,7 +15,7 @@ from bazaar_relay.homes import Home, find_running
 
 START_S = 30.0
 COMMITS = "bazaar_relay_commits_total"
-_SETTINGS = '[relay]\nrecords_per_s = 1000000\nlog_level = "error"\n'
+_SETTINGS = 'records_per_s = 1000000\nlog_level = "error"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class RelayProcess:
 
 
 @asynccontextmanager
-async def relay_up(home: Path) -> AsyncGenerator[RelayProcess]:
+async def relay_up(home: Path, settings: str = "") -> AsyncGenerator[RelayProcess]:
     """Run ``bazaar relay up`` inside this block; its allowance for each identity is large."""
-    _settle(home)
+    _settle(home, settings)
     began = time.perf_counter()
     arguments = ("relay", "up", "--home", str(home), "--listen", "/ip4/127.0.0.1/tcp/0")
     async with command(*arguments, "--http", "127.0.0.1:0") as process:
@@ -80,9 +80,9 @@ async def ready(process: asyncio.subprocess.Process) -> str:
     raise RuntimeError(f"the process ended with {await process.wait()} before it was ready")
 
 
-def _settle(home: Path) -> None:
-    home.mkdir(mode=0o700, parents=True)
-    (home / "bazaar.toml").write_text(_SETTINGS)
+def _settle(home: Path, settings: str) -> None:
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / "bazaar.toml").write_text(f"[relay]\n{_SETTINGS}{settings}")
 
 
 def _get(address: str) -> str:
