@@ -53,6 +53,12 @@ class PolicySettings:
         "How many of our results a poster may leave without a verdict before we decline its tasks.",
     )
 
+    max_on_credit: Annotated[int, Meta(ge=1, le=limits.TASKS_WORKED_MAX)] = setting(
+        policy.MAX_ON_CREDIT,
+        "How many of our results all posters together may hold that have never accepted one, "
+        "beside one for every twenty that were accepted.",
+    )
+
     def seed_agents(self) -> frozenset[AgentId]:
         """Return whose word counts from the start.
 
@@ -79,6 +85,7 @@ class PolicySettings:
         if not self.allow:  # who is named needs no score
             workers.append(policy.MinScore(round(self.min_score * _POINTS)))
             posters.append(policy.MinPosterScore(round(self.min_poster_score * _POINTS)))
+            posters.append(policy.MaxOnCredit(self.max_on_credit))
         if self.max_exposure:
             workers.append(policy.MaxExposure(self.max_exposure))
         return Policies(policy.All(*workers), policy.All(*posters))

@@ -11,10 +11,10 @@ from tests.reputation_books import book_of_deals
 from tests.reputation_records import Deal, Outcome, Party, deal
 from tests.unit.test_reputation_attacks import Town as Neighbourhood, parties, pumped, unsolicited
 
-from bazaar_node.market import invitations, policy
+from bazaar_node.market import credit, invitations, policy
 from bazaar_protocol.errors import Equivocation
 from bazaar_protocol.evidence_kinds import Intake
-from bazaar_protocol.limits import VOUCHES_COUNTED_MAX
+from bazaar_protocol.limits import DAY_MS, VOUCHES_COUNTED_MAX
 from bazaar_protocol.log import detect_fork
 from bazaar_reputation import claims, credibility, judgement, scores, strands, testimony, walk
 from bazaar_reputation.scores import Score, Scorer
@@ -92,6 +92,7 @@ def test_the_constants_are_those_of_the_code() -> None:
     assert judgement.SILENCES_MAX == 2
     assert scores.POSTER_KNOWN_LEAST == 0.25
     assert (invitations.INVITED_MAX, invitations.TOP, policy.MIN_POSTER_SCORE) == (5, 12, 3_000)
+    assert (policy.MAX_ON_CREDIT, credit.SHARE, credit.FORGOTTEN_MS) == (4, 20, 7 * DAY_MS)
     assert claims.PROBED_LEAST == scores.KNOWN_LEAST == testimony.OTHER_VERSION == 0.5
 
 

@@ -86,7 +86,7 @@ class Agent:
         self.trust = Trust() if trust is None else trust
         """What it goes by when it chooses whom to deal with."""
         self.successions = Successions()
-        self._ledger = Ledger(entries, past)
+        self._ledger = Ledger(entries, past, agent=pen.agent, credit=self.trust.credit)
         self.involves = self._ledger.involves
         """Tells whether a task in memory is one that we and some peer have to do with."""
         self._ledger.opened.update(opened or {})

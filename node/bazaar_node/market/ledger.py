@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from bazaar_node.market.credit import Credit
 from bazaar_node.market.events import Began, Observed, Opened, TaskChanged
 from bazaar_node.market.exposure import Exposure
 from bazaar_node.market.turn import Turn
@@ -56,10 +57,22 @@ class Ledger:
     Args:
         entries: The tasks that are not over, as the store has them.
         past: All other tasks in the store.
+        agent: Who we are.
+        credit: What posters hold of ours.
 
     """
 
-    def __init__(self, entries: Iterable[Entry] = (), past: Iterable[RecordId] = ()) -> None:
+    def __init__(
+        self,
+        entries: Iterable[Entry] = (),
+        past: Iterable[RecordId] = (),
+        *,
+        agent: AgentId | None = None,
+        credit: Credit | None = None,
+    ) -> None:
+        self._agent = agent
+        self.credit = Credit() if credit is None else credit
+        """What posters hold of ours that were never fair."""
         self._past = set(past)
         self._live: dict[RecordId, Entry] = {}
         self._finished: OrderedDict[RecordId, Entry] = OrderedDict()
@@ -72,6 +85,7 @@ class Ledger:
         self._timers: list[tuple[int, RecordId]] = []
         for entry in entries:
             self._file(entry)
+            self._count(entry, 0)
         for id_ in self._live:
             self._push(id_, 0)
 
@@ -186,6 +200,7 @@ class Ledger:
         turn.act(TaskChanged(after.id))
         entry.task = after
         self._file(entry)
+        self._count(entry, now_ms)
         self.schedule(entry, now_ms)
         return True
 
@@ -209,6 +224,10 @@ class Ledger:
         if len(self._worked) > limits.TASKS_WORKED_MAX:
             oldest, _ = self._worked.popitem(last=False)
             self._set_aside(self._live[oldest])
+
+    def _count(self, entry: Entry, now_ms: int) -> None:
+        if entry.role == "worker":
+            self.credit.note(entry.task, now_ms, is_ours=entry.task.worker == self._agent)
 
     def _set_aside(self, entry: Entry) -> None:
         id_ = entry.task.id

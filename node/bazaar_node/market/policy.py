@@ -22,6 +22,7 @@ from bazaar_protocol.identity import AgentId
 MIN_SCORE: Final = 4_000
 MIN_POSTER_SCORE: Final = 3_000
 MAX_UNJUDGED: Final = 32
+MAX_ON_CREDIT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,12 @@ class Candidate:
     it has not judged yet."""
     is_seasoned: bool = True
     """Whether we have enough receipts of our own for scores to mean something."""
+    is_fair: bool = True
+    """Of a poster: whether it has accepted work, of ours or of those who weigh with us."""
+    on_credit: int = 0
+    """How many results of ours posters hold that were never fair, all of them together."""
+    earned: int = 0
+    """How many of those the results allow that others have accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +51,10 @@ class Objection:
     """Why not."""
 
     why: str
-    kind: Literal["rule", "distrust", "score"] = "rule"
+    kind: Literal["rule", "distrust", "score", "later"] = "rule"
     """``distrust`` is what the candidate did, ``score`` what we do not know of it yet: a worker
-    that fails by its score alone may still get a small task. All else is a ``rule``."""
+    that fails by its score alone may still get a small task. ``later`` may change soon. All else is
+    a ``rule``."""
 
 
 class Policy(Protocol):
@@ -58,7 +66,7 @@ class Policy(Protocol):
 
 
 class All:
-    """Everything has to be right. An objection that is not about the score alone comes first."""
+    """Everything has to be right. An objection that may pass comes last."""
 
     def __init__(self, *policies: Policy) -> None:
         self._policies = policies
@@ -66,7 +74,7 @@ class All:
     def objection(self, candidate: Candidate) -> Objection | None:
         """Return the gravest objection."""
         found = _objections(self._policies, candidate)
-        return min(found, key=lambda one: one.kind == "score", default=None)
+        return min(found, key=lambda one: one.kind in {"score", "later"}, default=None)
 
 
 class Any:
@@ -177,12 +185,30 @@ class MaxUnjudged:
 
 
 @dataclass(frozen=True, slots=True)
+class MaxOnCredit:
+    """What all posters together hold of ours that never accepted anything has an end.
+
+    It grows with what others accept, so new posters find workers where most are fair.
+    """
+
+    count: int = MAX_ON_CREDIT
+
+    def objection(self, candidate: Candidate) -> Objection | None:
+        """Object to one that was never fair, while others like it hold too much."""
+        most = self.count + candidate.earned
+        if candidate.is_fair or candidate.on_credit < most:
+            return None
+        why = f"posters of whom we know nothing good hold {candidate.on_credit} results of ours"
+        return Objection(f"{why}, of {most}", "later")
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """Whom we give tasks to, and whose we do."""
 
     workers: Policy = field(default_factory=lambda: All(NotConvicted(), MinScore()))
     posters: Policy = field(
-        default_factory=lambda: All(NotConvicted(), MinPosterScore(), MaxUnjudged())
+        default_factory=lambda: All(NotConvicted(), MinPosterScore(), MaxUnjudged(), MaxOnCredit())
     )
 
 

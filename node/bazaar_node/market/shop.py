@@ -14,6 +14,11 @@ from bazaar_protocol.task import Task
 BID_VALID_MS: Final = limits.HOUR_MS
 
 
+_REASONS: Final[Mapping[str, DeclineReason]] = {
+    "rule": "policy", "distrust": "untrusted_poster", "score": "untrusted_poster", "later": "busy",
+}  # fmt: skip
+
+
 class Shop:
     """Decides what a worker would do, and for whom; whether it has the time is not its concern.
 
@@ -45,12 +50,15 @@ class Shop:
         return BidTerms(price, offer.eta_ms, offer.confidence, valid_for_ms)
 
     def objection(self, post: Post, poster: AgentId, offer: Offer | None) -> DeclineReason | None:
-        """Return what speaks against a task; None when it suits us."""
+        """Return what speaks against a task; None when it suits us.
+
+        ``busy`` is for what suits us another time.
+        """
         if offer is None:
             return "out_of_scope"
         objection = self._valuation.objection_to_poster(poster, post)
         if objection is not None:
-            return "policy" if objection.kind == "rule" else "untrusted_poster"
+            return _REASONS[objection.kind]
         return "price" if post.price < self._price_of(offer) else None
 
     def objection_to_award(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from bazaar_node.market.credit import Credit
 from bazaar_node.market.experience import Experience
 from bazaar_node.market.opinions import NoOpinions, Opinions
 from bazaar_node.market.policy import Policies
@@ -16,3 +17,4 @@ class Trust:
     policies: Policies = field(default_factory=Policies)
     experience: Experience = field(default_factory=Experience)
     probes: Probes = field(default_factory=Probes)
+    credit: Credit = field(default_factory=Credit)

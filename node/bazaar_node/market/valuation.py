@@ -21,6 +21,7 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import BidTerms, Post
 from bazaar_protocol.records import RecordId
 from bazaar_protocol.task import Task
+from bazaar_reputation.scores import POSTER_KNOWN_LEAST
 
 SOLICITATIONS: Final = 2
 """How often the time for bids is extended when none is good enough."""
@@ -116,11 +117,15 @@ class Valuation:
 
     def objection_to_poster(self, poster: AgentId, post: Post) -> Objection | None:
         """Return what speaks against working for somebody."""
+        standing, credit = self.trust.opinions.standing(About(poster, "poster")), self.trust.credit
         candidate = Candidate(
             poster,
-            self.trust.opinions.standing(About(poster, "poster")),
+            standing,
             amount=post.price,
             held=self.exposure.owed_by(poster),
+            is_fair=credit.is_fair(poster) or standing.good >= POSTER_KNOWN_LEAST,
+            on_credit=credit.held,
+            earned=credit.earned,
         )
         return self.trust.policies.posters.objection(candidate)
 

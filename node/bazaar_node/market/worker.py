@@ -86,11 +86,12 @@ class Worker:
             self._ledger.begin(turn, post, "worker")
             return  # its award follows, and is what we answer
         offer = self._shop.offer_for(body)
+        self._ledger.credit.forgive(turn.now_ms)
         reason = self._objection(body, post.author, offer)
         if offer is None or reason is not None:
             if reason == "busy":
                 self._ledger.begin(turn, post, "worker")  # else a restart would forget it
-                self._deferred.add(post)
+                self._defer(post)
             self._decline(turn, post.id, 0, reason or "out_of_scope")
             return
         entry = self._ledger.begin(turn, post, "worker")
@@ -118,6 +119,7 @@ class Worker:
             self._answer_award(turn, entry, record, record.body)
         elif isinstance(record.body, Verdict):
             self._protest(turn, entry)
+            self._reconsider(turn)  # there may be more credit now
         elif task.epoch > 0 and self._is_to_ask_again(turn, entry):
             # Our attempt is over, and the task on offer again; we may be the one who can do it.
             self.consider(turn, task.post)
@@ -253,14 +255,15 @@ class Worker:
                 self._lose(turn, job, "the sequencer did not renew it in time")
             elif turn.now_ms >= job.beat_ms:
                 self._beat(turn, job)
-        due_ms = self._deferred.due_ms()
+        due_ms = self._deferred.due_ms(self._ledger.credit.slack)
         if due_ms is not None and turn.now_ms >= due_ms:
             self._reconsider(turn)
 
     def wake_ms(self) -> int | None:
         """Return when ``tick`` has something to do, if nothing happens before."""
         moments = [min(job.beat_ms, job.lease_ends_ms()) for job in self.jobs.values()]
-        due_ms = self._deferred.due_ms() if self.slots_free > 0 else None
+        slack = self._ledger.credit.slack
+        due_ms = self._deferred.due_ms(slack) if self.slots_free > 0 else None
         return min(moments if due_ms is None else [*moments, due_ms], default=None)
 
     def resume(self, turn: Turn) -> None:
@@ -293,7 +296,7 @@ class Worker:
         if reason is not None or offer is None:
             self._decline(turn, task.id, body.epoch, reason or "out_of_scope")
             if reason == "busy":
-                self._deferred.add(task.post)
+                self._defer(task.post)
             return
         answer = Accept(
             task=task.id,
@@ -363,6 +366,7 @@ class Worker:
         task = job.entry.task
         turn.note(task.id, "lease_lost", why, epoch=job.epoch)
         turn.act(StopWork(task.id, job.epoch))
+        self._ledger.credit.release(task.id)
         self._free(turn, job)
 
     def _free(self, turn: Turn, job: Job) -> None:
@@ -371,9 +375,14 @@ class Worker:
         self._reconsider(turn)
 
     def _reconsider(self, turn: Turn) -> None:
-        post = self._deferred.pop(turn.now_ms) if self.slots_free > 0 else None
+        slack = self._ledger.credit.slack
+        post = self._deferred.pop(turn.now_ms, slack) if self.slots_free > 0 else None
         if post is not None:
             self.consider(turn, post)
+
+    def _defer(self, post: Record) -> None:
+        """Come back to a post when there is a slot for it, or credit for its poster."""
+        self._deferred.add(post, self._ledger.credit.slack if self.slots_free else None)
 
     def _job(self, task: RecordId, epoch: int) -> Job:
         job = self.jobs.get(task)

@@ -1,12 +1,14 @@
 """What a node remembers beyond single tasks: answers it knows, its probes, what came of its tasks.
 
-Tasks are forgotten in time; this is kept, since it is what the node goes by when it chooses.
+Tasks are forgotten in time; this is kept, since it is what the node goes by when it chooses. Only
+what posters hold of ours is read from the tasks themselves: for as long as those are remembered.
 """
 
 import itertools
 import sqlite3
 from typing import Any, Final
 
+from bazaar_node.market.credit import Credit, Unpaid
 from bazaar_node.market.experience import Experience, Outcome
 from bazaar_node.market.opinions import Opinions
 from bazaar_node.market.policy import Policies
@@ -17,6 +19,16 @@ from bazaar_protocol.errors import NotFound
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import RecordId
 
+_DELIVERED: Final = """
+    SELECT task.id, post.agent, task.state, max(event.at_ms) AS ended_ms
+    FROM task
+    JOIN event AS post ON post.task = task.id AND post.what = 'post'
+    JOIN event ON event.task = task.id AND event.is_folded
+    WHERE task.role = 'worker' AND task.is_over AND task.state IN ('accepted', 'rejected', 'lapsed')
+      AND EXISTS (SELECT 1 FROM event AS own JOIN meta ON meta.name = 'agent'
+                  WHERE own.task = task.id AND own.what = 'deliver' AND own.agent = meta.value)
+    GROUP BY task.id ORDER BY ended_ms, task.number
+"""
 OUTCOMES_LOADED_MAX: Final = 16_384
 """So many of the latest are in memory after a start; older ones only in the sums."""
 
@@ -29,7 +41,7 @@ async def load_trust(store: NodeStore, policies: Policies, opinions: Opinions) -
 
     """
     experience, probes = await load_experience(store), await load_probes(store)
-    return Trust(opinions, policies, experience, probes)
+    return Trust(opinions, policies, experience, probes, await load_credit(store))
 
 
 async def load_experience(store: NodeStore) -> Experience:
@@ -40,6 +52,16 @@ async def load_experience(store: NodeStore) -> Experience:
 
     """
     return await store.read(_load_experience)
+
+
+async def load_credit(store: NodeStore) -> Credit:
+    """Return who has accepted results of ours, and what came to nothing.
+
+    Raises:
+        StorageError: It cannot be read.
+
+    """
+    return await store.read(_load_credit)
 
 
 async def load_probes(store: NodeStore) -> Probes:
@@ -119,6 +141,15 @@ def _outcome(row: tuple[Any, ...]) -> Outcome:
         took_ms=took_ms,
         is_probe=bool(is_probe),
     )
+
+
+def _load_credit(db: sqlite3.Connection) -> Credit:
+    rows = db.execute(_DELIVERED).fetchall()
+    results = [(Unpaid(RecordId(task), AgentId(poster), ended_ms), state == "accepted")
+               for task, poster, state, ended_ms in rows]  # fmt: skip
+    accepted = [result.poster for result, is_accepted in results if is_accepted]
+    unpaid = [result for result, is_accepted in results if not is_accepted]
+    return Credit(accepted, accepted=len(accepted), unpaid=unpaid)
 
 
 def _load_probes(db: sqlite3.Connection) -> Probes:
