@@ -51,16 +51,24 @@ class Libp2pPlace:
     """Where programs meet on the loopback network."""
 
     nobody = "/ip4/127.0.0.1/tcp/1"
+    listen = "/ip4/127.0.0.1/tcp/0"
 
     @asynccontextmanager
     async def open(self, name: str, listen: Sequence[str] | None = None) -> AsyncGenerator[Program]:
         inbound: asyncio.Queue[Link] = asyncio.Queue()
         keys = Keypair.from_name(name)
-        places = ["/ip4/127.0.0.1/tcp/0"] if listen is None else listen
+        places = [self.listen] if listen is None else listen
         async with Libp2pTransport.open(
             keys, places, [RELAY_PROTOCOL], inbound.put_nowait
         ) as transport:
             yield Program(transport, keys, inbound)
+
+
+class WebSocketPlace(Libp2pPlace):
+    """Where programs meet inside WebSockets."""
+
+    nobody = "/ip4/127.0.0.1/tcp/1/ws"
+    listen = "/ip4/127.0.0.1/tcp/0/ws"
 
 
 Place = MemoryPlace | Libp2pPlace

@@ -1,4 +1,4 @@
-"""The multiaddrs that we can listen on and dial: ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT[/p2p/ID]``.
+"""The multiaddrs that we listen on and dial: ``/ip4|ip6|dns|…/HOST/tcp/PORT[/ws|/wss][/p2p/ID]``.
 
 Peers advertise them, so parsing is strict: what does not fit is refused before a socket is opened.
 """
@@ -6,7 +6,7 @@ Peers advertise them, so parsing is strict: what does not fit is refused before 
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
@@ -16,6 +16,13 @@ _PORT_MAX: Final = 65_535
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 _NAMES: Final = ("dns", "dns4", "dns6")
 
+Way = Literal["", "ws", "wss"]
+"""Plain TCP, a WebSocket, or one inside TLS."""
+
+_WAYS: Final[dict[tuple[str, ...], Way]] = {
+    (): "", ("ws",): "ws", ("wss",): "wss", ("tls", "ws"): "wss",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -24,6 +31,7 @@ class Address:
     host: str
     port: int
     peer: AgentId | None = None
+    way: Way = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -35,20 +43,25 @@ class Address:
         """
         if len(text) > limits.ADDRESS_CHARS_MAX:
             raise ConfigError(f"an address has at most {limits.ADDRESS_CHARS_MAX} characters")
-        match text.split("/"):
-            case ["", kind, host, "tcp", port]:
-                return cls(_host(kind, host), _port(port))
-            case ["", kind, host, "tcp", port, "p2p", peer]:
-                return cls(_host(kind, host), _port(port), parse_agent(peer))
+        parts = text.split("/")
+        peer: AgentId | None = None
+        if parts[-2:-1] == ["p2p"]:
+            peer = parse_agent(parts[-1])
+            del parts[-2:]
+        match parts:
+            case ["", kind, host, "tcp", port, *way] if tuple(way) in _WAYS:
+                return cls(_host(kind, host), _port(port), peer, _WAYS[tuple(way)])
             case _:
                 raise ConfigError(
-                    f"not an address like /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…: {text!r}"
+                    "not an address like /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW… or "
+                    f"/dns4/example.org/tcp/443/wss/p2p/12D3KooW…: {text!r}"
                 )
 
     def __str__(self) -> str:
         kind = "ip6" if ":" in self.host else "ip4" if _is_ip(self.host) else "dns"
+        way = f"/{self.way}" if self.way else ""
         suffix = "" if self.peer is None else f"/p2p/{to_peer_id(self.peer)}"
-        return f"/{kind}/{self.host}/tcp/{self.port}{suffix}"
+        return f"/{kind}/{self.host}/tcp/{self.port}{way}{suffix}"
 
 
 def _host(kind: str, host: str) -> str:

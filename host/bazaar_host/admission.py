@@ -20,6 +20,8 @@ class ConnectionLimits:
     total_max: int = limits.CONNECTIONS_MAX
     streams_max: int = limits.STREAMS_PER_CONNECTION_MAX
     """Streams that the peer may have open on one connection."""
+    proxies: frozenset[str] = frozenset()
+    """Addresses of our own reverse proxies, who say from where a connection comes."""
 
 
 class Admission:
@@ -36,13 +38,28 @@ class Admission:
         if (
             self.pending >= self._bounds.pending_max
             or self.total >= self._bounds.total_max
-            or self._by_address[address] >= self._bounds.per_address_max
+            or not self._has_room(address)
         ):
             return False
         self.pending += 1
         self.total += 1
         self._by_address[address] += 1
         return True
+
+    def forward(self, proxy: str, address: str) -> bool:
+        """Count a connection from a proxy for where it comes from; False if it may not come in.
+
+        From then on its slot is that of ``address``.
+        """
+        if not self._has_room(address):
+            return False
+        self._drop(proxy)
+        self._by_address[address] += 1
+        return True
+
+    def is_proxy(self, address: str) -> bool:
+        """Tell whether a connection from ``address`` comes from somewhere else."""
+        return address in self._bounds.proxies
 
     def settle(self) -> None:
         """Note that an admitted connection has finished its handshakes, well or badly."""
@@ -51,6 +68,13 @@ class Admission:
     def release(self, address: str) -> None:
         """Give back the slot of a connection that has ended."""
         self.total -= 1
+        self._drop(address)
+
+    def _has_room(self, address: str) -> bool:
+        count = self._by_address.get(address, 0)
+        return count < self._bounds.per_address_max or self.is_proxy(address)
+
+    def _drop(self, address: str) -> None:
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]

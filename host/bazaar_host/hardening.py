@@ -14,20 +14,29 @@ from libp2p.connection_types import ConnectionType
 from libp2p.io.exceptions import ConnectionClosedError
 from multiaddr import Multiaddr
 
+from bazaar_host.websocket import ByteStream
 from bazaar_protocol import limits
 
 _READ_BYTES: Final = 64 * limits.KIB
 
 
 class Socket(IRawConnection):
-    """A TCP connection as noise wants it: one system call for many small reads."""
+    """A TCP connection as noise wants it: one system call for many small reads.
 
-    def __init__(self, stream: trio.SocketStream, *, is_initiator: bool) -> None:
+    Args:
+        stream: The connection, or what it carries inside a WebSocket.
+        is_initiator: Whether we dialed.
+        address: Where the peer is, if not at the other end of ``stream``.
+
+    """
+
+    def __init__(self, stream: ByteStream, *, is_initiator: bool, address: str = "") -> None:
         self.is_initiator = is_initiator
         self.is_trusted = False
         """Set when the negotiation is over, and with it the bound on what may be read."""
         self._stream = stream
-        self._remote = stream.socket.getpeername()[:2]
+        host, port = stream.socket.getpeername()[:2]
+        self._remote = (address or host, port)
         self._unread = bytearray()
         self._received_bytes = 0
 

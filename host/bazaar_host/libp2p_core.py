@@ -13,11 +13,13 @@ from typing import Final
 
 import trio
 
-from bazaar_host.addresses import Address
+from bazaar_host import websocket
+from bazaar_host.addresses import Address, Way
 from bazaar_host.admission import Admission, ConnectionLimits
 from bazaar_host.channel import Channel
 from bazaar_host.connection import LOG, Connection, Upgrader, explain
 from bazaar_host.muxer import MuxedStream
+from bazaar_host.websocket import ByteStream
 from bazaar_protocol import limits
 from bazaar_protocol.errors import AddressInUse, ConfigError, Unreachable
 from bazaar_protocol.identity import AgentId, Keypair
@@ -55,6 +57,14 @@ class Events:
     """A link ended."""
 
 
+@dataclass(slots=True)
+class _Visit:
+    """An inbound connection, as far as it is counted."""
+
+    address: str
+    """For whom its slot is; behind a proxy of ours it turns out later."""
+
+
 class Core:
     """Listener, dialer and registry of connections."""
 
@@ -86,9 +96,12 @@ class Core:
                 listeners.append(await _bind(address))  # noqa: PERF401 - what is bound gets closed
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                if listeners:
-                    nursery.start_soon(trio.serve_listeners, self._serve_inbound, listeners)
-                self._events.started([self._name(listener) for listener in listeners])
+                names: list[str] = []
+                for address, listener in zip(listen, listeners, strict=True):
+                    serve = partial(self._serve_inbound, address.way)
+                    nursery.start_soon(trio.serve_listeners, serve, [listener])
+                    names.append(self._name(listener, address.way))
+                self._events.started(names)
                 await self._stop.wait()
                 await self._close_channels()
                 self._abort_connections()
@@ -135,7 +148,7 @@ class Core:
 
     # Connections.
 
-    async def _serve_inbound(self, stream: trio.SocketStream) -> None:
+    async def _serve_inbound(self, way: Way, stream: trio.SocketStream) -> None:
         try:
             address = str(stream.socket.getpeername()[0])
         except OSError:  # it has left already
@@ -144,19 +157,27 @@ class Core:
         if not self._admission.admit(address):
             stream.socket.close()
             return
+        visit = _Visit(address)
         try:
-            connection = await self._welcome(stream)
+            connection = await self._welcome(stream, way, visit)
             await self._run(connection)
         except Exception as error:  # noqa: BLE001 - a stranger's bytes end its connection only
-            LOG.debug("inbound from %s: %r", address, error)
+            LOG.debug("inbound from %s: %r", visit.address, error)
         finally:
-            self._admission.release(address)
+            self._admission.release(visit.address)
             stream.socket.close()
 
-    async def _welcome(self, stream: trio.SocketStream) -> Connection:
+    async def _welcome(self, tcp: trio.SocketStream, way: Way, visit: "_Visit") -> Connection:
         try:
             with trio.fail_after(limits.NEGOTIATION_TIMEOUT_S):
-                return await self._upgrader.inbound(stream)
+                stream: ByteStream = tcp
+                if way:
+                    stream, origin = await websocket.accept(tcp)
+                    if origin and self._admission.is_proxy(visit.address):
+                        if not self._admission.forward(visit.address, origin):
+                            raise Unreachable("too many connections from there")
+                        visit.address = origin
+                return await self._upgrader.inbound(stream, visit.address)
         finally:
             self._admission.settle()
 
@@ -226,11 +247,15 @@ class Core:
 
     async def _connect(self, peer: AgentId, address: Address) -> Connection:
         assert self._nursery is not None
-        stream = await trio.open_tcp_stream(address.host, address.port)
+        tcp = await trio.open_tcp_stream(address.host, address.port)
         try:
+            stream: ByteStream = tcp
+            if address.way:
+                is_secure = address.way == "wss"
+                stream = await websocket.dial(tcp, address.host, is_secure=is_secure)
             connection = await self._upgrader.outbound(stream, peer)
         except BaseException:
-            stream.socket.close()
+            tcp.socket.close()
             raise
         self._nursery.start_soon(self._run, connection)
         await connection.is_settled.wait()
@@ -268,9 +293,9 @@ class Core:
                 self._none_open = trio.Event()
                 await self._none_open.wait()
 
-    def _name(self, listener: trio.SocketListener) -> str:
+    def _name(self, listener: trio.SocketListener, way: Way) -> str:
         host, port = listener.socket.getsockname()[:2]
-        return str(Address(str(host), int(port), self._agent))
+        return str(Address(str(host), int(port), self._agent, way))
 
 
 def _wanted(peer: AgentId | None, address: Address) -> AgentId:

@@ -5,7 +5,15 @@ import os
 from collections.abc import AsyncGenerator
 
 import pytest
-from tests.links import Libp2pPlace, MemoryPlace, Place, Program, check_echo, receive
+from tests.links import (
+    Libp2pPlace,
+    MemoryPlace,
+    Place,
+    Program,
+    WebSocketPlace,
+    check_echo,
+    receive,
+)
 
 from bazaar_host.links import RELAY_PROTOCOL, Link
 from bazaar_protocol import limits
@@ -18,7 +26,7 @@ FLOOD_BYTES_MAX = 4 * limits.MIB
 """Both queues, a yamux window and what the kernel holds fit into it."""
 
 
-@pytest.fixture(params=[MemoryPlace, Libp2pPlace])
+@pytest.fixture(params=[MemoryPlace, Libp2pPlace, WebSocketPlace])
 def place(request: pytest.FixtureRequest) -> Place:
     made: Place = request.param()
     return made
