@@ -1,8 +1,8 @@
 """Learning what other processes of the same relay have decided.
 
 They have checked it, decided it, and made it durable. So nothing here refuses, signs, wakes or
-routes anything: it only follows. All of it may be said twice, since what a start reads of the store
-may be younger than the cursor from which it goes on.
+routes anything: it only follows. A task that was read from the store meanwhile may be told again
+what it knows.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,6 @@ from bazaar_protocol.identity import AgentId, Keypair
 from bazaar_protocol.kinds import Advert
 from bazaar_protocol.peering_frames import Compare, Forward, GetHeads, GetLogs, GetLoose, Here
 from bazaar_protocol.records import RecordId
-from bazaar_protocol.task import TERMINAL, Elapsed, step
 from bazaar_relay.machine.admission import Cost, Policy, cost_of, network_of
 from bazaar_relay.machine.events import (
     CommitFailed,
@@ -34,7 +33,6 @@ from bazaar_relay.machine.events import (
     Received,
     Replay,
     Reply,
-    Resumed,
     Serve,
     Started,
     Tick,
@@ -46,9 +44,9 @@ from bazaar_relay.machine.federation import Federation
 from bazaar_relay.machine.pipeline import Pipeline
 from bazaar_relay.machine.receipts import Receipts
 from bazaar_relay.machine.relayed_links import RelayedLinks
+from bazaar_relay.machine.resuming import resume
 from bazaar_relay.machine.state import Entropy, RelayState
 from bazaar_relay.machine.subscriptions import Subscriptions
-from bazaar_relay.machine.tasks import fold
 from bazaar_relay.machine.timers import Timer
 from bazaar_relay.storage.store import Kept, Stored
 
@@ -78,7 +76,7 @@ class RelayMachine:
         """The newest cursor of the store, as far as this machine was told."""
         self._state = RelayState(keys, entropy, policy or Policy())
         self._state.recovery = recovery
-        self._pipeline = Pipeline(self._state)
+        self._pipeline = self._make_pipeline()
         self._receipts = Receipts(self._state)
         self._subscriptions = Subscriptions(self._state.origins)
         self.relayed = RelayedLinks(self._state, self._do)
@@ -154,6 +152,9 @@ class RelayMachine:
     def _listens(self, agent: AgentId) -> bool:
         return any(map(self._subscriptions.has, self._connections.get(agent, ())))
 
+    def _make_pipeline(self) -> Pipeline:
+        return Pipeline(self._state)
+
     def _do(self, effect: Effect) -> None:
         self._pipeline.effects.append(effect)
 
@@ -176,20 +177,7 @@ class RelayMachine:
             self._receipts.add(cursor, record_id)
         self._receipts.sign_full(now_ms)
         for resumed in started.tasks:
-            self._resume(resumed, now_ms)
-
-    def _resume(self, resumed: Resumed, now_ms: int) -> None:
-        task = fold(resumed.records, now_ms)
-        if task is None or task.state in TERMINAL:
-            return
-        if now_ms < task.expires_ms:
-            offered = resumed.offered
-            self._state.router.hold(task.post, task.terms, task.expires_ms, offered=offered)
-        is_ours = task.terms.sequencer == self._state.me
-        if is_ours:
-            self._state.promises.learn(task, resumed.records)
-        self._state.put_task(step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
-        self._state.router.resume(task, now_ms)
+            resume(state, resumed, now_ms)
 
     def _connect(self, connected: Connected) -> None:
         connection, peer = connected.connection, connected.peer

@@ -52,7 +52,6 @@ class Receipts:
         self._roots: list[bytes] = []
         """Of the small trees that are full."""
         self._is_due = False
-        self._covered = 0
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -63,8 +62,6 @@ class Receipts:
         One that is not due waits for another that is: else two relays that are peers would give
         receipts for each other's receipts for ever.
         """
-        if cursor <= max(self._covered, self._cursors[-1] if self._cursors else 0):
-            return  # a start has read it, and heard of it again
         self._is_due |= is_due
         self._cursors.append(cursor)
         self._ids.append(record)
@@ -84,7 +81,6 @@ class Receipts:
 
     def cover(self, upto: int) -> None:
         """Forget what another process has signed for: all up to and with this cursor."""
-        self._covered = max(self._covered, upto)
         if self._cursors and self._cursors[0] <= upto:
             rest = zip(self._cursors, self._ids, strict=True)
             self._hold([(cursor, record) for cursor, record in rest if cursor > upto])

@@ -33,8 +33,6 @@ class SharedRelayMachine(RelayMachine):
         self, keys: Keypair, *, recovery: bytes, entropy: Entropy, policy: Policy | None = None
     ) -> None:
         super().__init__(keys, recovery=recovery, entropy=entropy, policy=policy)
-        self._deciding = SharedPipeline(self._state)
-        self._pipeline = self._deciding
         self._turns = self._state.turns
         self._turns.share()
         self._absorber = Absorber(
@@ -74,6 +72,10 @@ class SharedRelayMachine(RelayMachine):
                 return super().handle(event, now_ms)
         return self._finish(now_ms)
 
+    def _make_pipeline(self) -> SharedPipeline:
+        self._deciding = SharedPipeline(self._state)
+        return self._deciding
+
     def _tick(self, now_ms: int) -> None:
         if self._turns.is_ours:
             super()._tick(now_ms)
@@ -82,6 +84,9 @@ class SharedRelayMachine(RelayMachine):
 
     def _absorb(self, news: News, now_ms: int) -> None:
         self._absorber.take(news, now_ms)
+        for entry in news.entries:
+            if entry.route_of is None:
+                self.federation.record_kept(entry.record)
         if news.entries:
             self.cursor = max(self.cursor, news.entries[-1].cursor)
         self._pipeline.effects += self._subscriptions.collect()

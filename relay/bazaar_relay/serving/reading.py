@@ -46,8 +46,6 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
         StorageError: The store cannot be read.
 
     """
-    # First of all, since another process may go on writing: what is younger is heard of later.
-    cursor = await store.cursor()
     heads = await store.heads([relay])
     adverts = [read_record(raw) for raw in await _unexpired(store, "advert", now_ms)]
     against = await _against(store, [advert.author for advert in adverts])
@@ -58,7 +56,7 @@ async def start(store: Store, relay: AgentId, now_ms: int) -> Started:
     ]
     return Started(
         heads.get(relay, Head.empty()),
-        cursor,
+        await store.cursor(),
         [advert for advert in adverts if not standing_of(against[advert.author]).reason_to_shun],
         tasks,
         await _uncovered(store, relay),

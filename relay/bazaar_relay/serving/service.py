@@ -45,8 +45,6 @@ from bazaar_relay.machine.events import (
     Verify,
     WantTurn,
 )
-from bazaar_relay.machine.machine import RelayMachine
-from bazaar_relay.machine.shared_machine import SharedRelayMachine
 from bazaar_relay.peering.peer_office import Host, PeerOffice
 from bazaar_relay.peering.peer_state import PeerCounters
 from bazaar_relay.serving import reading
@@ -55,8 +53,7 @@ from bazaar_relay.serving.counters import Counters
 from bazaar_relay.serving.information import About, document, features, software
 from bazaar_relay.serving.intake import THREADS, Intake
 from bazaar_relay.serving.outgoing import Outgoing
-from bazaar_relay.serving.sharing import Sharing
-from bazaar_relay.storage.sharing import SharedStore
+from bazaar_relay.serving.sharing import machine_for, share
 from bazaar_relay.storage.store import Batch, Store
 
 _WAIT_S_MAX: Final = 60.0  # the wall clock may jump while we sleep
@@ -87,16 +84,13 @@ class RelayService:
         metrics = options.metrics or Metrics()
         self.counters = Counters(metrics)
         self._is_started = False
-        is_shared = isinstance(store, SharedStore)
-        self.machine = (SharedRelayMachine if is_shared else RelayMachine)(
+        self.machine = machine_for(store)(
             keys,
             recovery=options.recovery or recovery_hash(keys.agent),
             entropy=options.entropy,
             policy=options.policy,
         )
-        self._sharing: Sharing | None = None
-        if isinstance(store, SharedStore) and isinstance(self.machine, SharedRelayMachine):
-            self._sharing = Sharing(store, self.machine, self._run, self._keep)
+        self._sharing = share(store, self.machine, self._run, self._keep)
         self._keys = keys
         self._store = store
         self._options = options
@@ -201,7 +195,9 @@ class RelayService:
 
     async def _start(self) -> list[asyncio.Task[None]]:
         now_ms = self._options.clock()
-        self._run(await reading.start(self._store, self._keys.agent, now_ms))
+        own = partial(reading.start, self._store)
+        start = own if self._sharing is None else self._sharing.start
+        self._run(await start(self._keys.agent, now_ms))
         self._is_started = True
         sharing = [] if self._sharing is None else [self._tasks.create_task(self._sharing.serve())]
         return [
@@ -268,9 +264,7 @@ class RelayService:
         frame = decode_to_relay(body)
         await connection.wait_for_room()
         match frame:
-            case (
-                frames.Publish() | frames.Claim() | frames.Mail() | frames.Collect() | Forward()
-            ):
+            case frames.Publish() | frames.Claim() | frames.Mail() | frames.Collect() | Forward():
                 if not self.machine.has_greeted(connection.id):
                     self._run(Received(connection.id, frame))  # which refuses it
                     return
@@ -319,12 +313,9 @@ class RelayService:
             match effect:
                 case Verify():
                     self._intake.want(effect)
-                case Commit(batch=batch):
-                    if self._sharing is None:
-                        self._tasks.create_task(self._commit(effect))
-                    else:
-                        self._sharing.end_turn(batch)
-                case EndTurn() | WantTurn():
+                case Commit() if self._sharing is None:
+                    self._tasks.create_task(self._commit(effect))
+                case Commit() | EndTurn() | WantTurn():
                     assert self._sharing is not None
                     self._sharing.carry_out(effect)
                 case Read():

@@ -11,24 +11,46 @@ from typing import Final
 
 from bazaar_host.logs import logger
 from bazaar_protocol.errors import StorageError
+from bazaar_protocol.identity import AgentId
 from bazaar_relay.machine.events import (
+    Commit,
     CommitFailed,
     Committed,
     EndTurn,
     Event,
     Heard,
     ListeningElsewhere,
+    Started,
     TurnBegun,
     TurnFailed,
     WantTurn,
 )
+from bazaar_relay.machine.machine import RelayMachine
 from bazaar_relay.machine.shared_machine import SharedRelayMachine
+from bazaar_relay.serving import reading
 from bazaar_relay.storage.sharing import SharedStore
-from bazaar_relay.storage.store import Batch
+from bazaar_relay.storage.store import Batch, Store
 
 _LOOK_S: Final = 2.0
 """How often to look at the store, whatever was heard or not."""
 _RETRY_S: Final = 0.5
+
+
+def machine_for(store: Store) -> type[RelayMachine]:
+    """Return the class of machine for a relay that keeps its records in ``store``."""
+    return SharedRelayMachine if isinstance(store, SharedStore) else RelayMachine
+
+
+def share(
+    store: Store,
+    machine: RelayMachine,
+    run: Callable[[Event], None],
+    keep: Callable[[Batch], Awaitable[Committed | CommitFailed]],
+) -> "Sharing | None":
+    """Return what takes the turns of ``machine``, if its store is shared."""
+    if isinstance(store, SharedStore) and isinstance(machine, SharedRelayMachine):
+        return Sharing(store, machine, run, keep)
+    return None
 
 
 class Sharing:
@@ -61,18 +83,24 @@ class Sharing:
         self._looked_s = 0.0
         store.on_change(self._wake.set)
 
-    def carry_out(self, effect: WantTurn | EndTurn) -> None:
-        """Begin a turn soon, or end it with nothing."""
-        if isinstance(effect, EndTurn):
-            self.end_turn(None)
-        else:
+    async def start(self, relay: AgentId, now_ms: int) -> Started:
+        """Read what a relay has to know before it can serve, all of it of one moment.
+
+        Raises:
+            StorageError: The store cannot be read.
+
+        """
+        async with self._store.snapshot() as store:
+            return await reading.start(store, relay, now_ms)
+
+    def carry_out(self, effect: WantTurn | EndTurn | Commit) -> None:
+        """Begin a turn soon, or end it, with a commit or with nothing."""
+        if isinstance(effect, WantTurn):
             self._is_wanted = True
             self._wake.set()
-
-    def end_turn(self, batch: Batch | None) -> None:
-        """End the turn with a commit, or with nothing."""
+            return
         assert self._end is not None, "a turn has begun"
-        self._end.set_result(batch)
+        self._end.set_result(effect.batch if isinstance(effect, Commit) else None)
 
     async def serve(self) -> None:
         """Take turns and hear of others until it is cancelled."""

@@ -23,7 +23,7 @@ from bazaar_relay.storage.postgres_schema import prepare
 from bazaar_relay.storage.postgres_server import Server
 from bazaar_relay.storage.postgres_writes import Place, forget, lock, write
 from bazaar_relay.storage.sharing import News
-from bazaar_relay.storage.store import Batch, Kept, Receipt, Stored
+from bazaar_relay.storage.store import Batch, Kept, Receipt, Store, Stored
 
 T = TypeVar("T")
 
@@ -42,11 +42,14 @@ _GONE: Final = "DELETE FROM listening WHERE said < now() - interval '1 hour'"
 class PostgresStore:
     """A ``SharedStore`` on one PostgreSQL database."""
 
-    def __init__(self, server: Server, name: bytes, place: Place) -> None:
+    def __init__(
+        self, server: Server, name: bytes, place: Place, fetch: rows.Fetch | None = None
+    ) -> None:
         self.name = name
         self.risk = ""
         """What the server is set to that may lose what was acknowledged; empty for nothing."""
         self._server = server
+        self._fetch = fetch or server.fetch
         self._process = os.urandom(_PROCESS_BYTES)
         self._told = place
         """Up to where this process knows what was committed."""
@@ -81,6 +84,16 @@ class PostgresStore:
                 listening.cancel()
                 await store.close()
                 await asyncio.wait({listening})
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Store]:
+        """Open a view of one moment to read from; what is committed after it is news."""
+        async with (
+            self._server.connection() as db,
+            db.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            self._told = Place(*await rows.position(db.fetch))
+            yield PostgresStore(self._server, self.name, self._told, db.fetch)
 
     async def commit(self, batch: Batch) -> Kept:
         """Keep a batch in one transaction, that of the turn if one was begun.
@@ -149,38 +162,38 @@ class PostgresStore:
 
     async def cursor(self) -> int:
         """Return the newest cursor."""
-        cursor, _, _ = await rows.position(self._server.fetch)
+        cursor, _, _ = await rows.position(self._fetch)
         return cursor
 
     async def heads(self, authors: Sequence[AgentId]) -> Mapping[AgentId, Head]:
         """Return the newest log entry of each author that has one."""
-        return await rows.heads(self._server.fetch, authors)
+        return await rows.heads(self._fetch, authors)
 
     async def heads_between(
         self, first: bytes, last: bytes, *, limit: int
     ) -> list[tuple[AgentId, Head]]:
         """Return up to ``limit`` authors from ``first`` to ``last``, in order, with their heads."""
-        return await rows.heads_between(self._server.fetch, first, last, limit=limit)
+        return await rows.heads_between(self._fetch, first, last, limit=limit)
 
     async def get(self, record: RecordId) -> bytes | None:
         """Return one record."""
-        found = await self._server.fetch("SELECT raw FROM record WHERE id = $1", record)
+        found = await self._fetch("SELECT raw FROM record WHERE id = $1", record)
         return found[0][0] if found else None
 
     async def audience(self, record: RecordId) -> list[AgentId]:
         """Return whom a record is addressed to."""
-        return await rows.audience(self._server.fetch, record)
+        return await rows.audience(self._fetch, record)
 
     async def scan(
         self, filters: Sequence[Filter], *, after: int, limit: int
     ) -> tuple[list[Stored], int]:
         """Return matches beyond ``after``, and how far the scan came."""
-        return await rows.scan(self._server.fetch, filters, after=after, limit=limit)
+        return await rows.scan(self._fetch, filters, after=after, limit=limit)
 
     async def log(self, author: AgentId, *, first: int, last: int, limit: int) -> list[bytes]:
         """Return consecutive log entries of ``author``."""
         first = max(1, first)
-        found = await self._server.fetch(
+        found = await self._fetch(
             "SELECT raw FROM record WHERE author = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq",
             author,
             first,
@@ -196,13 +209,11 @@ class PostgresStore:
     async def unexpired(self, kind: str, *, now_ms: int, after: int, limit: int) -> list[Stored]:
         """Return records of ``kind`` that have not expired."""
         key = kind_key(kind)
-        return await rows.unexpired(
-            self._server.fetch, key, now_ms=now_ms, after=after, limit=limit
-        )
+        return await rows.unexpired(self._fetch, key, now_ms=now_ms, after=after, limit=limit)
 
     async def letters(self, agent: AgentId) -> list[tuple[int, bytes]]:
         """Return the letters that wait for ``agent``."""
-        found = await self._server.fetch(
+        found = await self._fetch(
             "SELECT number, sealed FROM letter WHERE agent = $1 ORDER BY number LIMIT $2",
             agent,
             limits.LETTERS_PER_AGENT_MAX,
@@ -212,16 +223,16 @@ class PostgresStore:
     async def senders(self, agent: AgentId) -> list[AgentId | None]:
         """Return for each letter that waits for ``agent`` who handed it in."""
         statement = "SELECT sender FROM letter WHERE agent = $1 ORDER BY number"
-        return [sender for (sender,) in await self._server.fetch(statement, agent)]
+        return [sender for (sender,) in await self._fetch(statement, agent)]
 
     async def against(self, agents: Sequence[AgentId]) -> Mapping[AgentId, list[bytes]]:
         """Return what ended or convicted each agent."""
-        found = await rows.against(self._server.fetch, list(map(against_key, agents)))
+        found = await rows.against(self._fetch, list(map(against_key, agents)))
         return {agent: found[against_key(agent)] for agent in agents}
 
     async def receipt(self, record: RecordId) -> Receipt | None:
         """Return the receipt that spans the place of ``record``."""
-        found = await rows.receipt(self._server.fetch, record)
+        found = await rows.receipt(self._fetch, record)
         if found is None:
             return None
         *columns, cursor = found
@@ -230,7 +241,7 @@ class PostgresStore:
 
     async def covered(self) -> int:
         """Return the cursor up to which all that needs a receipt is under one."""
-        _, _, covered = await rows.position(self._server.fetch)
+        _, _, covered = await rows.position(self._fetch)
         return covered
 
     async def forget(self, *, now_ms: int) -> int:

@@ -6,6 +6,7 @@ is at every moment of its turn what a single one would be (docs/adr/0090).
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -35,6 +36,10 @@ class SharedStore(Store, Protocol):
     It remembers up to where its own process was told. What a ``commit`` without an answer has
     kept after all comes back as news.
     """
+
+    def snapshot(self) -> AbstractAsyncContextManager[Store]:
+        """Open a view of one moment to read from; what is committed after it is news."""
+        ...
 
     async def news(self) -> News:
         """Return what was committed beyond what this process was told, or the first part of it."""
