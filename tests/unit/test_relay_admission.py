@@ -11,7 +11,7 @@ from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.records import Record
 from bazaar_protocol.work_wanted import read_work_wanted
-from bazaar_relay.machine.admission import Policy, network_of
+from bazaar_relay.machine.admission import Admission, Caller, Policy, network_of
 from bazaar_relay.machine.difficulty import WINDOW_MS, WorkPolicy
 from bazaar_relay.machine.events import Connected, ConnectionId, Drop, PolicyChanged, Verify
 
@@ -244,6 +244,29 @@ async def test_an_author_has_so_many_open_posts(ada: Trader) -> None:
     await driver.join(ada)
     statuses = await driver.publish(ada, *(ada.post() for _ in range(3)))
     assert statuses.startswith("accepted\naccepted\nblocked: ")
+
+
+async def test_newcomers_leave_places_for_those_with_a_history(ada: Trader, bo: Trader) -> None:
+    policy = Policy(newcomer_percent=10, grown_entries=3, posts=20, adverts=20)
+    driver = await Driver(policy=policy).start()
+    await driver.join(ada, bo)
+    await driver.publish(ada, ada.intake(), ada.intake())
+    made_up = [Trader.named(f"made up {number}") for number in range(12)]
+    posts, adverts = [one.post() for one in made_up], [one.advert("a") for one in made_up]
+    for records in (posts, adverts):
+        statuses = (await driver.publish(bo, *records)).split("\n")
+        assert statuses[:11] == ["accepted"] * 11
+        assert statuses[11].startswith("blocked: this relay holds as many ")
+    more = [ada.post() for _ in range(10)]
+    assert (await driver.publish(ada, *more)).split("\n")[:9] == ["accepted"] * 9
+    assert await driver.publish(ada, ada.advert("a")) == "accepted"
+
+
+async def test_strangers_leave_half_of_the_places(ada: Trader) -> None:
+    admission = Admission(Policy(posts=100, newcomer_percent=50))
+    assert admission.posts(Caller(ada.agent, is_strange=True)) == 50
+    assert admission.posts(Caller(ada.agent)) == 75
+    assert admission.posts(Caller(ada.agent, entries=1000)) == 100
 
 
 async def test_an_identity_has_so_many_links_and_subscriptions(ada: Trader) -> None:

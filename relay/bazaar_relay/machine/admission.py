@@ -41,6 +41,10 @@ class Policy:
     """For each identity; a link has one."""
     open_posts: int = limits.POSTS_OPEN_PER_AGENT_MAX
     """Of each author."""
+    posts: int = limits.POSTS_OPEN_MAX
+    """Of all together."""
+    adverts: int = limits.ADVERTS_LIVE_MAX
+    """Of all together."""
     address_records_per_s: int = limits.ADDRESS_RECORDS_PER_S_MAX
     """For all who come from one address."""
     address_bytes_per_s: int = limits.ADDRESS_BYTES_PER_S_MAX
@@ -171,6 +175,20 @@ class Admission:
     def open_posts(self, author: Caller) -> int:
         """Return how many posts of ``author`` may be open here."""
         return max(1, self.policy.open_posts * self._percent(author) // _WHOLE)
+
+    def posts(self, author: Caller) -> int:
+        """Return how many posts may be open here altogether while ``author`` opens one more."""
+        return self._places(author, self.policy.posts)
+
+    def adverts(self, author: Caller) -> int:
+        """Return how many adverts may be held here while ``author`` brings a new one."""
+        return self._places(author, self.policy.adverts)
+
+    def _places(self, author: Caller, places: int) -> int:
+        # Half of all is kept for those with a history here, in the measure of theirs: else who
+        # makes up identities could take the last place, and nobody would be seen beside them.
+        percent = 0 if author.is_strange else self._percent(author)
+        return places * (_WHOLE + percent) // (2 * _WHOLE)
 
     def _percent(self, author: Caller) -> int:
         return self.policy.percent(author.agent, author.entries)

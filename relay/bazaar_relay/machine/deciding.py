@@ -220,7 +220,8 @@ class Decider:
         before, version = state.adverts.get(agent), state.adverts.version(agent)
         if advert.version <= version:
             return f"stale: version {version} is known"
-        if before is None and len(state.adverts) >= limits.ADVERTS_LIVE_MAX:
+        author = state.caller(agent, is_strange=state.is_strange(agent, now_ms))
+        if before is None and len(state.adverts) >= state.admission.adverts(author):
             return "blocked: this relay holds as many adverts as it can"
         state.adverts.put(record, advert)
         state.timers.set(Timer("advert", agent), now_ms + advert.expires_in_ms)
@@ -239,12 +240,13 @@ class Decider:
             return refusal_of(error)
         if not state.recent.is_surely_new(record) and state.task(record.id, answered) is not None:
             return DUPLICATE  # of long ago: it must not begin again
-        posts_max = state.admission.open_posts(state.caller(record.author))
-        if state.router.count(record.author) >= posts_max:
+        is_strange = state.is_strange(record.author, now_ms)
+        author = state.caller(record.author, is_strange=is_strange)
+        if state.router.count(record.author) >= state.admission.open_posts(author):
             # A node tries again what is rate-limited, and says nothing else until then: it could
             # not even close what it has open.
             return "blocked: its author has as many open posts as one may have"
-        if len(state.router) >= limits.POSTS_OPEN_MAX:
+        if len(state.router) >= state.admission.posts(author):
             return "blocked: this relay holds as many open posts as it can"
         audience = state.router.open(record, post, now_ms)
         state.group.undo.append(lambda: state.router.drop(record.id))
