@@ -1,14 +1,15 @@
 """The other end of a control, in a process of its own: ``python -m tests.benchmarks.peer KIND``.
 
 ``star`` passes on over plain TCP what its links send, as a relay does, and does nothing else: no
-encryption, no signature, no store. ``echo`` sends every frame back, over plain TCP or libp2p.
+encryption, no signature, no store. ``echo`` sends every frame back, over plain TCP or libp2p, the
+latter with our session layers or with libp2p's own (``stock``). ``sink`` answers every 256th frame.
 """
 
 import asyncio
 import struct
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from tests.benchmarks.relay_process import program, ready
 
@@ -19,6 +20,7 @@ from bazaar_protocol.framing import pack
 from bazaar_protocol.identity import Keypair
 
 TO_ALL = 255
+SINK_ANSWERS_EVERY = 256
 _HEAD = struct.Struct(">IB")
 _READ_BYTES = 256 * 1024
 
@@ -101,26 +103,41 @@ def _pass_on(link: Plain, links: list[Plain], arrived: list[tuple[int, bytes]]) 
             links[to].send(to, body)
 
 
-async def _serve_libp2p() -> None:
+async def _echo(link: Link) -> None:
+    while True:
+        await link.send(b"".join(map(pack, await link.receive())))
+
+
+async def _sink(link: Link) -> None:
+    count = 0
+    while True:
+        for _ in await link.receive():
+            count += 1
+            if count % SINK_ANSWERS_EVERY == 0:
+                await link.send(pack(b""))
+
+
+async def _serve_libp2p(kind: str) -> None:
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(link: Link) -> None:
-        try:
-            while True:
-                await link.send(b"".join(map(pack, await link.receive())))
-        except LinkClosed:
-            return
+        with suppress(LinkClosed):
+            await (_sink(link) if "sink" in kind else _echo(link))
 
     def on_link(link: Link) -> None:
         task = asyncio.create_task(serve(link))
         serving.add(task)
         task.add_done_callback(serving.discard)
 
-    keys, listen = Keypair.from_name("echo"), ["/ip4/127.0.0.1/tcp/0"]
-    async with Libp2pTransport.open(keys, listen, [RELAY_PROTOCOL], on_link) as transport:
-        print("READY", transport.addresses[0], flush=True)
-        await asyncio.Event().wait()
+    keys, listen = Keypair.from_name(kind), ["/ip4/127.0.0.1/tcp/0"]
+    # Only now, since it imports libp2p, which plain peers do without.
+    from tests.benchmarks.stock_layers import stock_layers
+
+    with stock_layers(are_stock="stock" in kind):
+        async with Libp2pTransport.open(keys, listen, [RELAY_PROTOCOL], on_link) as transport:
+            print("READY", transport.addresses[0], flush=True)
+            await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve_libp2p() if sys.argv[1] == "echo-libp2p" else _serve_tcp(sys.argv[1]))
+    asyncio.run(_serve_libp2p(sys.argv[1]) if "libp2p" in sys.argv[1] else _serve_tcp(sys.argv[1]))
