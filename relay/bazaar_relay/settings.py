@@ -4,6 +4,7 @@
 over ``./bazaar.toml``, that over the one in the relay's home, and that over the user's own.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,9 +26,11 @@ from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.carrying import LinkPolicy
 from bazaar_relay.machine.difficulty import WorkPolicy
 from bazaar_relay.serving.information import About
+from bazaar_relay.storage.postgres_address import check_address
 
 SECTION: Final = "relay"
 OFF: Final = "off"
+SQLITE: Final = "sqlite"
 _PORT_MAX: Final = 65_535
 
 
@@ -44,13 +47,20 @@ class FileSettings:
     )
     listen: list[str] = setting(
         ["/ip4/127.0.0.1/tcp/4001"],
-        "Where nodes dial; port 0 means any. /ip4/0.0.0.0/tcp/4001 serves everyone.",
+        "Where nodes dial; port 0 means any. /ip4/0.0.0.0/tcp/4001 serves everyone, and with "
+        "/ws at its end, as /ip4/127.0.0.1/tcp/4002/ws, a reverse proxy that passes on WebSockets.",
     )
     announce: list[str] = setting(
         [], "The addresses to tell others, if they differ from where the relay listens."
     )
     http: str = setting(
         OFF, "HOST:PORT for the information document, health and metrics over HTTP; or off."
+    )
+    store: str = setting(
+        SQLITE,
+        "Where records are kept: sqlite, which is a file beside this one, or the address of a "
+        "PostgreSQL database, as postgresql://user@host/database. Several relays with one key may "
+        "share that, each in a home of its own. The password comes from PGPASSFILE or ~/.pgpass.",
     )
     records_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = setting(
         limits.RECORDS_PER_S_MAX, "How many records a second each identity may publish."
@@ -90,6 +100,11 @@ class FileSettings:
     )
     connections: Annotated[int, Meta(ge=1, le=limits.CONNECTIONS_MAX)] = setting(
         limits.CONNECTIONS_MAX, "How many connections there may be altogether."
+    )
+    proxies: list[str] = setting(
+        [],
+        "The addresses of your own reverse proxies, as 127.0.0.1: what they write at the end of "
+        "X-Forwarded-For is taken for the address that a node comes from. Never name others.",
     )
     pow_bits: Annotated[int, Meta(ge=0, le=limits.WORK_BITS_MAX)] = setting(
         0,
@@ -195,7 +210,9 @@ class FileSettings:
     def connection_limits(self) -> ConnectionLimits:
         """Return what the operator decided about connections."""
         return ConnectionLimits(
-            per_address_max=self.address_connections, total_max=self.connections
+            per_address_max=self.address_connections,
+            total_max=self.connections,
+            proxies=frozenset(map(_ip, self.proxies)),
         )
 
     def about(self) -> About:
@@ -240,10 +257,15 @@ class FileSettings:
         """
         if not self.listen:
             raise ConfigError("a relay listens somewhere: give --listen")
-        for address in (*self.listen, *self.announce):
+        for address in self.listen:
+            Address.parse_place(address)
+        for address in self.announce:
             Address.parse(address)
+        self.connection_limits()
         self.policy()
         self.http_place()
+        if self.store != SQLITE:
+            check_address(self.store)
         self._check_peers()
         if self.pow_bits_max < self.pow_bits:
             raise ConfigError(
@@ -278,6 +300,13 @@ def load(
     loaded.values.check()
     Home(home).lists()
     return loaded
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise ConfigError(f"proxies: not an IP address: {text!r}") from error
 
 
 def _peer(text: str) -> AgentId:

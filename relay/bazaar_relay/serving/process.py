@@ -32,9 +32,9 @@ from bazaar_relay.homes import Home
 from bazaar_relay.peering.marks import Marks
 from bazaar_relay.serving.information import software
 from bazaar_relay.serving.service import Options, RelayService
+from bazaar_relay.serving.stores import open_store
 from bazaar_relay.serving.web import open_web
 from bazaar_relay.settings import FileSettings
-from bazaar_relay.storage.sqlite_store import SqliteStore
 
 _NAME_BYTES = 32
 
@@ -84,9 +84,7 @@ async def _open(
     stack: AsyncExitStack, place: Home, settings: FileSettings, *, keys: Keypair, recovery: bytes
 ) -> tuple[RelayService, Libp2pTransport]:
     """Open the store, serve it, and listen, until ``stack`` is left."""
-    store = await stack.enter_async_context(
-        SqliteStore.open(place.database_path, name=os.urandom(_NAME_BYTES))
-    )
+    store = await stack.enter_async_context(open_store(place, settings.store, keys.agent))
     options = Options(
         policy=settings.policy(place.lists()),
         about=settings.about(),
