@@ -57,6 +57,21 @@ class Address:
                     f"/dns4/example.org/tcp/443/wss/p2p/12D3KooW…: {text!r}"
                 )
 
+    @classmethod
+    def parse_place(cls, text: str) -> Self:
+        """Read a multiaddr to listen on.
+
+        Raises:
+            ConfigError: It is not one that we can listen on.
+
+        """
+        place = cls.parse(text)
+        if place.way == "wss":
+            raise ConfigError(
+                f"TLS is the work of a reverse proxy: listen on …/ws behind it, and announce {text}"
+            )
+        return place
+
     def __str__(self) -> str:
         kind = "ip6" if ":" in self.host else "ip4" if _is_ip(self.host) else "dns"
         way = f"/{self.way}" if self.way else ""

@@ -108,6 +108,8 @@ class Libp2pTransport:
     async def close(self) -> None:
         """End every link and stop listening. May be called twice."""
         if not self._stopped.is_set():
+            for link in self._links.values():
+                link.flush()
             self._down.post(self._core.stop)
         await self._stopped.wait()
         self._thread.join()
@@ -122,7 +124,7 @@ class Libp2pTransport:
         protocols: Sequence[str],
         bounds: ConnectionLimits,
     ) -> None:
-        places = [Address.parse(text) for text in listen]
+        places = [Address.parse_place(text) for text in listen]
         self._thread = threading.Thread(
             target=self._run_trio,
             args=(keys, places, tuple(protocols), bounds),
@@ -259,6 +261,8 @@ class Libp2pLink:
         self._push = push
         self._give_back = give_back
         self._close = close
+        self._loop = asyncio.get_running_loop()
+        self._outbox: list[bytes] = []
         self._gate = SendGate()
         self._inbox = Inbox(self._note_taken)
         self._frames_taken = 0
@@ -299,6 +303,7 @@ class Libp2pLink:
 
     def close(self) -> None:
         """End the link, after what is queued."""
+        self.flush()
         self._gate.end()
         self._inbox.end(discard=True)
         self._close()
@@ -308,6 +313,12 @@ class Libp2pLink:
         await self._closed.wait()
 
     # For the transport.
+
+    def flush(self) -> None:
+        """Pass on what was sent."""
+        if self._outbox:
+            self._push(b"".join(self._outbox))
+            self._outbox.clear()
 
     def deliver(self, bodies: list[bytes]) -> None:
         """Take in frames that arrived."""
@@ -333,4 +344,7 @@ class Libp2pLink:
 
     def _enqueue(self, frames: bytes) -> None:
         self._gate.add(len(frames))
-        self._push(frames)
+        # In the next turn of the loop: what is sent in this one crosses to the other thread once.
+        if not self._outbox:
+            self._loop.call_soon(self.flush)
+        self._outbox.append(frames)
