@@ -35,7 +35,7 @@ class Client:
                         return frame
                 self.arrived += map(decode_from_relay, await self.link.receive())
 
-    async def ask(self, kind: type[ToRelay], *parts: Any) -> Any:
+    async def ask(self, kind: Callable[..., ToRelay], *parts: Any) -> Any:
         """Send a request and return its answer."""
         number = next(self._numbers)
         await self.send(kind(number, *parts))

@@ -269,7 +269,8 @@ class Decider:
         task = fold_late(record, answered.early.get(record.id, ()), now_ms)
         if task is None:
             return "malformed: the post contradicts itself"
-        is_full = state.router.count(record.author) >= limits.POSTS_OPEN_PER_AGENT_MAX
+        posts_max = state.admission.open_posts(state.caller(record.author))
+        is_full = state.router.count(record.author) >= posts_max
         if task.state is not State.OPEN or is_full or len(state.router) >= limits.POSTS_OPEN_MAX:
             self._keep(record, (), now_ms)
         else:
