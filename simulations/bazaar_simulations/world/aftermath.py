@@ -59,10 +59,17 @@ class Aftermath:
         await self._wait_until_all_is_out()
 
     def look(self) -> list[str]:
-        """Return what adversaries have done and those have not seen who must."""
+        """Return what adversaries have done and those have not seen who must.
+
+        Raises:
+            BrokenInvariant: One of them has got farther than any may.
+
+        """
         missing: list[str] = []
         for one in self._world.adversaries:
             assert isinstance(one, Process)
+            if harm := one.harm(self._world):
+                raise BrokenInvariant("no adversary does more than this", f"{one.name}: {harm}")
             if one in self._noticed:
                 continue
             if said := one.outstanding(self._world):
@@ -90,6 +97,9 @@ class Aftermath:
         if found["accepted"] < self._world.accepted_min * found.total():
             what = f"{found['accepted']} of {found.total()} tasks were done well"
             raise BrokenInvariant("the market goes on", what)
+        took_s, most_s = observing.median_s(self._world.honest), self._world.median_s_max
+        if most_s and took_s > most_s:
+            raise BrokenInvariant("the market goes on", f"the median task took {took_s:.1f} s")
 
     def _is_under_way(self) -> bool:
         honest = self._world.honest

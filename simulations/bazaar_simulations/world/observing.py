@@ -43,8 +43,8 @@ def flaws(node: NodeProcess, agent: AgentId) -> set[str]:
 
 
 def successor(node: NodeProcess, agent: AgentId) -> AgentId | None:
-    """Return who carries on for ``agent``, as far as ``node`` knows."""
-    row = _ask(node, "SELECT new FROM log_end WHERE old = ? AND has_agreed", agent)
+    """Return who is named to carry on for ``agent``, as far as ``node`` knows."""
+    row = _ask(node, "SELECT new FROM log_end WHERE old = ?", agent)
     return AgentId(row[0][0]) if row else None
 
 
@@ -75,6 +75,12 @@ def attempts(nodes: Iterable[NodeProcess], worker: AgentId) -> Counter[str]:
         for what, _ in _ask(node, _ENDS, worker):
             found[str(what)] += 1
     return found
+
+
+def bids(nodes: Iterable[NodeProcess], bidder: AgentId) -> int:
+    """Return how many bids of ``bidder`` these have taken."""
+    query = "SELECT count(*) FROM event WHERE what = 'bid' AND is_folded AND agent = ?"
+    return sum(count for node in nodes for (count,) in _ask(node, query, bidder))
 
 
 def complaints(node: NodeProcess, subject: AgentId) -> int:

@@ -39,6 +39,8 @@ class Process(ABC):
     database_name: str
     is_honest = True
     """Whether it does as it should; what others do breaks no promise of ours."""
+    clock_is_ahead_s = 0.0
+    """By how much its clock is wrong on purpose."""
 
     def __init__(self, ground: Ground, name: str) -> None:
         self.name = name
@@ -134,7 +136,7 @@ class Process(ABC):
     async def _run(self) -> None:
         chance = self.chance.under(str(self.starts))
         weather = self.ground.network.weather
-        offset_s = chance.rng.uniform(-weather.skew_s, weather.skew_s)
+        offset_s = chance.rng.uniform(-weather.skew_s, weather.skew_s) + self.clock_is_ahead_s
         drift = chance.rng.uniform(-weather.drift, weather.drift)
         clock = SkewedClock(self.ground.true_s, int(offset_s * _MS_PER_S), drift)
         surroundings = Surroundings(

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 from bazaar_host.links import RELAY_PROTOCOL
 from bazaar_host.surroundings import Surroundings
+from bazaar_protocol import limits
 from bazaar_protocol.identity import to_peer_id
 from bazaar_protocol.log import recovery_hash
+from bazaar_relay.machine.admission import Policy
 from bazaar_relay.serving.service import Options, RelayService
 from bazaar_relay.storage.sqlite_store import SqliteStore
 from bazaar_relay.storage.store import Store
@@ -21,6 +23,8 @@ class RelayProcess(Process):
 
     database_name = "relay.sqlite3"
     is_serving = False
+    policy = Policy()
+    """What its operator has decided."""
 
     @property
     def is_settled(self) -> bool:
@@ -44,6 +48,7 @@ class RelayProcess(Process):
     async def serve(self, surroundings: Surroundings, stopping: asyncio.Event) -> None:
         """Run until ``stopping`` is set."""
         options = Options(
+            policy=self.policy,
             recovery=recovery_hash(self.chance.under("recovery").keys().agent),
             clock=surroundings.clock.now_ms,
             entropy=lambda: surroundings.entropy(32),
@@ -63,3 +68,15 @@ class RelayProcess(Process):
                 await service.drain()
             finally:
                 self.is_serving = False
+
+
+class GuardedRelay(RelayProcess):
+    """A relay whose operator expects floods."""
+
+    policy = Policy(
+        records_per_s=50,
+        bytes_per_s=256 * limits.KIB,
+        bytes_per_day=2 * limits.MIB,
+        links=4,
+        open_posts=32,
+    )

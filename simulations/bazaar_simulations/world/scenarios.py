@@ -4,6 +4,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bazaar_protocol.errors import ConfigError
+from bazaar_simulations.world.adversaries.clocks import (
+    AheadOfTime,
+    BackDater,
+    BehindTime,
+    Parrot,
+)
+from bazaar_simulations.world.adversaries.combined import VICTIM, Eclipser, Traitor
+from bazaar_simulations.world.adversaries.floods import (
+    ConnectionFlood,
+    SignatureFlood,
+    SlowReader,
+    StorageBomb,
+)
+from bazaar_simulations.world.adversaries.keys import KeyThief
 from bazaar_simulations.world.adversaries.logs import Forker, Truncator
 from bazaar_simulations.world.adversaries.relays import (
     Censor,
@@ -19,6 +33,7 @@ from bazaar_simulations.world.adversaries.workers import (
     Plagiarist,
 )
 from bazaar_simulations.world.cast import Cast
+from bazaar_simulations.world.relay_process import GuardedRelay, RelayProcess
 from bazaar_simulations.world.weather import Weather
 from bazaar_simulations.world.world import World
 
@@ -37,6 +52,9 @@ class Scenario:
     cast: Cast = field(default_factory=Cast)
     accepted_min: float = 0
     """The share of tasks that have to be done well all the same."""
+    median_s_max: float = 0
+    """How long the median task may take; 0 for any time."""
+    make_relay: type[RelayProcess] = RelayProcess
 
     def world(self, seed: int) -> World:
         """Make the world of this kind that ``seed`` stands for."""
@@ -49,6 +67,8 @@ class Scenario:
             scenario=self.name,
             cast=self.cast,
             accepted_min=self.accepted_min,
+            median_s_max=self.median_s_max,
+            make_relay=self.make_relay,
         )
 
     def run(self, seed: int, *, seconds: float | None = None) -> World:
@@ -70,6 +90,7 @@ _TWO_TOWNS: Final = {
     "eli": ("relay2",),
 }
 """Two relays, and only one honest node that uses both."""
+_ECLIPSED: Final = Cast((Traitor,), (Eclipser, Eclipser), uses={VICTIM: ("eclipse", "eclipse2")})
 _BREAKS: Final = Weather(break_every_s=20)
 _HOSTILE: Final = (
     Scenario(
@@ -120,6 +141,40 @@ _HOSTILE: Final = (
         Weather(judged_by_owner=1),
         seconds=240,
         cast=Cast((FalseCompletion, Plagiarist, LeaseHog, ClaimAndStall)),
+    ),
+    Scenario(
+        "eclipse",
+        "a node that has only hostile relays hears of nobody but a traitor",
+        Weather(judged_by_owner=1, failing_work=0.05),
+        seconds=240,
+        task_every_s=4,
+        cast=_ECLIPSED,
+        accepted_min=0.3,
+    ),
+    Scenario(
+        "floods",
+        "strangers send, open and keep as much as they can",
+        agents=4,
+        cast=Cast(strangers=(SignatureFlood, StorageBomb, SlowReader, ConnectionFlood)),
+        accepted_min=0.7,
+        median_s_max=15,
+        make_relay=GuardedRelay,
+    ),
+    Scenario(
+        "false-times",
+        "nodes lie about when something was, and say again what was before",
+        Weather(break_every_s=30, skew_s=5),
+        seconds=180,
+        cast=Cast((AheadOfTime, BehindTime, BackDater, Parrot)),
+    ),
+    Scenario(
+        "key-thief",
+        "a key is stolen, and its owner ends the identity by the recovery key",
+        Weather(break_every_s=40),
+        relays=2,
+        seconds=180,
+        cast=Cast((KeyThief,)),
+        accepted_min=0.5,
     ),
     Scenario(
         "forker",

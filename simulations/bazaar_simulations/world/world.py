@@ -61,6 +61,7 @@ class World:
         scenario: What to call this kind of world in the command that runs it again.
         cast: Who is there beside those.
         accepted_min: The share of the tasks of the honest that have to be done well.
+        median_s_max: How long the median of them may take; 0 for any time.
         make_node: Makes a node, maybe one that is not honest.
         make_relay: Makes a relay.
 
@@ -77,6 +78,7 @@ class World:
         scenario: str = "calm",
         cast: Cast | None = None,
         accepted_min: float = 0,
+        median_s_max: float = 0,
         make_node: MakeNode = NodeProcess,
         make_relay: MakeRelay = RelayProcess,
     ) -> None:
@@ -90,6 +92,7 @@ class World:
         self.relays: list[RelayProcess] = []
         self.strangers: list[Stranger] = []
         self.accepted_min = accepted_min
+        self.median_s_max = median_s_max
         self.figures: dict[str, float] = {}
         """What came of it; there once it has run."""
         self._cast = cast or Cast()
@@ -239,8 +242,8 @@ class World:
     async def _look_on(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            self._aftermath.look()
             try:
+                self._aftermath.look()
                 check_bounds(self.honest, self._network)
             except BrokenInvariant as error:
                 self._break(error)

@@ -48,6 +48,11 @@ class Adversary(ABC):
     def outstanding(self, world: "World") -> str:
         """Return what has not come out yet, for people; empty once all that has to has."""
 
+    def harm(self, world: "World") -> str:
+        """Return what it has brought about that must never be, for people; empty for nothing."""
+        del world
+        return ""
+
     def figures(self, world: "World") -> Mapping[str, float]:
         """Return how far it got."""
         del world
