@@ -1,6 +1,6 @@
-"""``bazaar simulate run``: one adversary against one defence, or one world of real nodes."""
+"""``bazaar simulate run``: adversaries in a market of many, or a world of real nodes."""
 
-import json as json_format
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -8,83 +8,91 @@ from rich.console import Console
 from rich.table import Table
 
 from bazaar_protocol.errors import ConfigError
-from bazaar_simulations.adversaries.registry import ADVERSARIES
-from bazaar_simulations.population.setting import PARTS, PROPOSALS, Setting
-from bazaar_simulations.population.sweep import sweep
-from bazaar_simulations.world.broken import BrokenInvariant
-from bazaar_simulations.world.scenarios import SCENARIOS, find
-
-DefenceName = Literal["none", "average", "beta", "EigenTrust", "walk", "ours"]
+from bazaar_simulations.commands.asking import Asked, is_world, nodes_of, seconds_of, setting_of
+from bazaar_simulations.commands.results import Outputs, Study, carry_out, command_of
+from bazaar_simulations.commands.worlds import run_worlds
+from bazaar_simulations.population.labels import LABELS
+from bazaar_simulations.population.mixture import attacker_of
+from bazaar_simulations.population.plots import Rows
 
 
 def run(
-    scenario: Annotated[str, Parameter(help="An adversary or a world, as `list` shows them.")],
+    scenario: Annotated[
+        str, Parameter(help="An adversary, a world, `market`, or FILE.py:Class of your own.")
+    ],
     /,
     *,
-    defence: Annotated[DefenceName, Parameter(help="Against an adversary.")] = "ours",
-    share: Annotated[float, Parameter(help="Of the principals, how many are malicious.")] = 0.4,
-    agents: Annotated[int, Parameter(help="How many principals there are.")] = 100,
-    rounds: Annotated[int, Parameter(help="How many tasks each gives away.")] = 100,
+    attack: Annotated[
+        tuple[str, ...], Parameter(help="NAME:SHARE, one more adversary; may be repeated.")
+    ] = (),
+    share: Annotated[
+        float | None, Parameter(help="Of the principals, how many are the adversary's: 0.4.")
+    ] = None,
+    agents: Annotated[
+        int | None, Parameter(help="How many principals, or nodes of a world: 100; as usual.")
+    ] = None,
+    days: Annotated[
+        float | None,
+        Parameter(help="How many days: 100 in a market, one task of each agent a day."),
+    ] = None,
+    seconds: Annotated[float | None, Parameter(help="Of a world, how long it runs.")] = None,
     seed: Annotated[int, Parameter(help="The first seed.")] = 0,
     seeds: Annotated[int, Parameter(help="How many seeds.")] = 1,
     jobs: Annotated[int, Parameter(help="How many processes.")] = 1,
+    engine: Annotated[Literal["local", "ray"], Parameter(help="Where to run.")] = "local",
+    defence: Annotated[
+        str, Parameter(help="Whom to trust: ours, none, average, …, or FILE.py:Class.")
+    ] = "ours",
     without: Annotated[tuple[str, ...], Parameter(help="Parts of ours to switch off.")] = (),
     tried: Annotated[tuple[str, ...], Parameter(help="Changes to ours to try.")] = (),
-    seconds: Annotated[float | None, Parameter(help="Of a world, how long it runs.")] = None,
+    plots: Annotated[Path | None, Parameter(help="Folder for pictures, PNG and SVG.")] = None,
+    report: Annotated[Path | None, Parameter(help="HTML file for all of it.")] = None,
+    out: Annotated[Path | None, Parameter(help="File for all figures, as JSON.")] = None,
     json: Annotated[bool, Parameter(help="Write JSON.")] = False,
 ) -> int:
-    """Run an adversary in a market of many, or a world of real nodes, and say what came of it."""
-    if scenario in SCENARIOS:
-        return _run_world(scenario, range(seed, seed + seeds), seconds, as_json=json)
-    if scenario not in ADVERSARIES:
-        raise ConfigError(f"neither an adversary nor a world is called {scenario}")
-    _check(share, agents, seeds)
-    _check_names(without, PARTS)
-    _check_names(tried, PROPOSALS)
-    setting = Setting(
-        attack=scenario,
-        defence=defence,
-        share=share,
-        off=frozenset(without),
-        tried=frozenset(tried),
-        principals=agents,
-        rounds=rounds,
-    )
-    ((_, row),) = sweep([setting], range(seed, seed + seeds), jobs=jobs).items()
-    if json:
-        print(json_format.dumps({name: one._asdict() for name, one in row.items()}))
-        return 0
-    table = Table("figure", "mean", "95 % interval", title=f"{scenario} against {defence}")
+    """Run adversaries in a market of many, or a world of real nodes, and say what came of it."""
+    if seeds < 1 or jobs < 1 or seed < 0:
+        raise ConfigError("--seeds and --jobs are at least 1, and --seed is at least 0")
+    outputs = Outputs(json, out, plots, report)
+    which = range(seed, seed + seeds)
+    given = (
+        ("--attack", attack), ("--share", share), ("--agents", agents), ("--days", days),
+        ("--seconds", seconds), ("--seed", seed or None), ("--seeds", seeds),
+        ("--defence", None if defence == "ours" else defence), ("--without", without),
+        ("--tried", tried),
+    )  # fmt: skip
+    command = command_of("run", given, scenario)
+    if is_world(scenario):
+        of_markets = {"--attack", "--share", "--defence", "--without", "--tried"}
+        if wrong := [name for name, value in given if name in of_markets and value]:
+            raise ConfigError(f"{wrong[0]} is for a market; {scenario} is a world of real nodes")
+        if plots is not None:
+            raise ConfigError("there are no pictures of a world; --report is a file to read")
+        size, lasts_s = nodes_of(agents), seconds_of(days, seconds)
+        return run_worlds(scenario, which, (size, lasts_s), (outputs, command))
+    if seconds is not None:
+        raise ConfigError("--seconds is for a world of real nodes; a market has --days")
+    setting = setting_of(Asked(scenario, attack, defence, share, agents, days, without, tried))
+    against = f"{setting.attack if setting.mix else attacker_of(setting).name} against {defence}"
+    title = against if setting.share else f"no attack, with {defence}"
+    study = Study(title, [setting], which, command, jobs, engine)
+    return carry_out(study, outputs, lambda rows: _show(rows, title))
+
+
+def _show(rows: Rows, title: str) -> None:
+    ((setting, row),) = rows.items()
+    table = Table("figure", "mean", "95 % interval", "of", title=title)
     for name, one in row.items():
-        half = "none from one seed" if one.half is None else f"± {one.half:.4f}"
-        table.add_row(name.replace("_", " "), f"{one.mean:.4f}", half)
-    Console().print(table)
-    return 0
-
-
-def _run_world(name: str, seeds: range, seconds: float | None, *, as_json: bool) -> int:
-    for seed in seeds:
-        try:
-            find(name).run(seed, seconds=seconds)
-        except BrokenInvariant as broken:
-            print(broken)
-            return 1
-    said = {"world": name, "seeds": list(seeds), "broken": 0}
-    print(json_format.dumps(said) if as_json else f"{name}: {len(seeds)} seeds, nothing broken")
-    return 0
-
-
-def _check(share: float, agents: int, seeds: int) -> None:
-    if not 0.0 <= share <= 0.9:
-        raise ConfigError("--share is between 0 and 0.9")
-    if not 10 <= agents <= 2_000:
-        raise ConfigError("--agents is between 10 and 2000; all their opinions are kept")
-    if seeds < 1:
-        raise ConfigError("--seeds is at least 1")
-
-
-def _check_names(names: tuple[str, ...], known: object) -> None:
-    assert isinstance(known, dict | tuple)
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"there is no {name!r}; there are {', '.join(known)}")
+        label = LABELS[name]
+        unit = " %" * label.is_share
+        half = "none from one seed"
+        if one.half is not None:
+            half = f"± {label.scaled(one.half):.2f}{unit}"
+        mean = f"{label.scaled(one.mean):.2f}{unit}"
+        table.add_row(label.name, mean, half, label.of)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{setting.principals:,} principals, {setting.share:.0%} malicious, "
+        f"{setting.rounds} days; all but damage is of the second half"
+    )
