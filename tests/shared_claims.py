@@ -28,7 +28,7 @@ from bazaar_protocol import frames
 from bazaar_protocol.errors import BazaarError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Award
+from bazaar_protocol.kinds import Award, Lease
 from bazaar_protocol.log import check_segment
 from bazaar_protocol.records import Record, RecordId, unseal
 from bazaar_relay.storage.postgres_store import PostgresStore
@@ -36,6 +36,8 @@ from bazaar_relay.storage.store import ID_BYTES
 
 _POSTS_AT_ONCE = 20
 _LOG_PAGE = 1000
+# No award is replaced because its worker was slow: then two grants of a task are two by mistake.
+_PATIENT = Lease(600_000, 3_600_000, 600_000, 3)
 
 
 @dataclass
@@ -188,7 +190,10 @@ async def _post(scene: Scene, claims: int, posted: asyncio.Event) -> None:
         for first in range(0, claims, _POSTS_AT_ONCE):
             some = [
                 poster.trader.claim_post(
-                    scene.relay, idempotency_key=str(number), expires_in_ms=3_600_000
+                    scene.relay,
+                    idempotency_key=str(number),
+                    expires_in_ms=3_600_000,
+                    lease=_PATIENT,
                 )
                 for number in range(first, min(claims, first + _POSTS_AT_ONCE))
             ]
