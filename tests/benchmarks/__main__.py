@@ -17,6 +17,7 @@ from tests.benchmarks import (
     claims,
     coordination,
     fanout,
+    floods,
     intake,
     links,
     nodes,
@@ -32,6 +33,7 @@ _MEMORY = Path("/dev/shm")
 SUBJECTS: Final[dict[str, Callable[[Bench], Coroutine[None, None, list[Row]]]]] = {
     "intake": intake.run,
     "fanout": fanout.run,
+    "floods": floods.run,
     "claims": claims.run,
     "trades": trades.run,
     "auctions": auctions.run,

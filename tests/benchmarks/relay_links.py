@@ -25,7 +25,7 @@ from bazaar_relay.storage.sqlite_store import SqliteStore
 RELAY = Keypair.from_name("relay")
 WORK_BITS = 8
 """Little, so that it is soon done; what the relay has to check is the same for any number."""
-_ALL_LIMITS = f"""
+ALL_LIMITS = f"""
 pow_bits = {WORK_BITS}
 pow_bits_max = {WORK_BITS}
 newcomer_percent = 50
@@ -113,7 +113,7 @@ async def relay_over_libp2p(folder: Path, settings: str = "") -> AsyncGenerator[
 
 def public_relay(folder: Path) -> AbstractAsyncContextManager[RelayPlace]:
     """Run one with all limits on: strangers show work, and everything of everyone is counted."""
-    return relay_over_libp2p(folder, _ALL_LIMITS)
+    return relay_over_libp2p(folder, ALL_LIMITS)
 
 
 async def introduce(client: Client, keys: Keypair, relay: str) -> None:

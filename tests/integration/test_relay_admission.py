@@ -8,105 +8,28 @@ import json
 import os
 import signal
 import sys
-import time
-from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
+from tests.flooding import flood_of
+from tests.honest import connect, latencies, show_work
 from tests.market_records import Trader
-from tests.processes import Daemon, command, kill, node_up, relay_up, run
-from tests.relay_client import Client
-from tests.strangers import stranger
+from tests.processes import Daemon, command, node_up, relay_up, run
 
 from bazaar_host import clock
-from bazaar_host.links import RELAY_PROTOCOL
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import LinkClosed
-from bazaar_protocol.evidence import find_stamp
-from bazaar_protocol.identity import parse_agent, to_did
-from bazaar_protocol.records import Record
-from bazaar_protocol.work_wanted import WorkWanted, read_work_wanted
+from bazaar_protocol.identity import to_did
 
 IDENTITIES = int(os.environ.get("BAZAAR_FLOOD_IDENTITIES", "3000"))
 ACKS = 200
 BITS = 12
 
 
-async def connect(stack: AsyncExitStack, relay: Daemon, name: str) -> tuple[Client, Trader]:
-    """Connect an identity that has said hello, and nothing else."""
-    transport = await stack.enter_async_context(stranger(name))
-    client = Client(await transport.dial(None, [relay.address], RELAY_PROTOCOL))
-    await client.hello()
-    return client, Trader.named(name, clock.now_ms())
-
-
 def settings(home: Path, *lines: str) -> None:
     home.mkdir(mode=0o700, exist_ok=True)
     (home / "bazaar.toml").write_text("\n".join(["[relay]", *lines, ""]))
-
-
-def stamp(trader: Trader, relay: Daemon, wanted: WorkWanted) -> Record:
-    found = find_stamp(
-        trader.agent,
-        day=wanted.day,
-        bits=wanted.bits,
-        relay=parse_agent(relay.address.rpartition("/")[2]),
-        numbers=range(2**24),
-    )
-    assert found is not None
-    return trader.say(found)
-
-
-async def show_work(client: Client, trader: Trader, relay: Daemon) -> None:
-    """Write something, do the work that is asked for, and write it again."""
-    _, status = await client.publish(trader.advert("a"), trader.advert("a", version=2))
-    wanted = read_work_wanted(status)  # one of them was free
-    if wanted is not None:
-        assert await client.publish(stamp(trader, relay, wanted)) == ("accepted",)
-
-
-async def latencies(client: Client, trader: Trader) -> list[float]:
-    acks: list[float] = []
-    for number in range(ACKS):
-        began = time.perf_counter()
-        assert await client.publish(trader.intake(number)) == ("accepted",)
-        acks.append(1000 * (time.perf_counter() - began))
-    return sorted(acks)
-
-
-@dataclass
-class Flood:
-    """What became of what a flood sent."""
-
-    statuses: Counter[str] = field(default_factory=Counter)
-    took_s: float = 0.0
-
-
-@asynccontextmanager
-async def flood_of(relay: Daemon) -> AsyncGenerator[Flood]:
-    """Have a process of its own pour records of made-up identities until the block is left."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.flooding", relay.address, str(IDENTITIES),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    flood = Flood()
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(60):
-            assert await process.stdout.readline() == b"pouring\n"
-        began = time.perf_counter()
-        yield flood
-        flood.took_s = time.perf_counter() - began
-        process.stdin.close()
-        async with asyncio.timeout(30):
-            flood.statuses.update(json.loads(await process.stdout.read()))
-            assert await process.wait() == 0
-    finally:
-        await kill(process)
 
 
 def shown(acks: list[float]) -> str:
@@ -124,12 +47,12 @@ async def test_a_flood_of_made_up_identities_beside_an_honest_one(
     home = tmp_path / "relay"
     settings(home, f"pow_bits = {bits}")
     async with relay_up(home) as relay, AsyncExitStack() as stack:
-        client, honest = await connect(stack, relay, "honest")
-        await show_work(client, honest, relay)
+        client, honest = await connect(stack, relay.address, "honest")
+        await show_work(client, honest, relay.address)
         assert await client.publish(honest.genesis()) == ("accepted",)
-        alone = await latencies(client, honest)
-        async with flood_of(relay) as flood:
-            beside = await latencies(client, honest)
+        alone = await latencies(client, honest, ACKS)
+        async with flood_of(relay.address, IDENTITIES) as flood:
+            beside = await latencies(client, honest, ACKS)
         statuses = flood.statuses
         with capsys.disabled():
             sys.stdout.write(
@@ -166,7 +89,7 @@ async def test_settings_are_read_again_without_a_restart(tmp_path: Path) -> None
     home = tmp_path / "relay"
     settings(home, "pow_bits = 0")
     async with relay_up(home) as relay, AsyncExitStack() as stack:
-        client, ada = await connect(stack, relay, "ada")
+        client, ada = await connect(stack, relay.address, "ada")
         assert await client.publish(ada.genesis()) == ("accepted",)
         settings(home, "pow_bits = 12", "free_per_minute = 0")
         await hang_up(relay, 1)
@@ -196,8 +119,8 @@ async def test_who_is_blocked_is_sent_away_at_once_and_kept_away(tmp_path: Path)
     home = tmp_path / "relay"
     mal = Trader.named("mal")
     async with relay_up(home) as relay, AsyncExitStack() as stack:
-        client, ada = await connect(stack, relay, "ada")
-        bad, _ = await connect(stack, relay, "mal")
+        client, ada = await connect(stack, relay.address, "ada")
+        bad, _ = await connect(stack, relay.address, "mal")
         await run("relay", "block", to_did(mal.agent), "--home", str(home))
         error = await bad.next(frames.Error)
         assert error.code == "blocked"
@@ -210,14 +133,14 @@ async def test_who_is_blocked_is_sent_away_at_once_and_kept_away(tmp_path: Path)
         assert await relay.stop() == 0
     async with relay_up(home) as relay, AsyncExitStack() as stack:
         with suppress(LinkClosed):  # the relay may end the link before it has heard the hello
-            bad, _ = await connect(stack, relay, "mal")
+            bad, _ = await connect(stack, relay.address, "mal")
             await bad.ask(frames.Ping)
             raise AssertionError("a restart has forgotten who is blocked")
         told = await run("relay", "unblock", to_did(mal.agent), "--home", str(home), "--json")
         assert json.loads(told) == {
             "agent": to_did(mal.agent), "has_changed": True, "is_running": True,
         }  # fmt: skip
-        bad, late = await connect(stack, relay, "mal")
+        bad, late = await connect(stack, relay.address, "mal")
         assert await bad.publish(late.genesis()) == ("accepted",)
         assert await relay.stop() == 0
 

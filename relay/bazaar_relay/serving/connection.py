@@ -24,6 +24,7 @@ class Connection:
         self._tasks = tasks
         self.is_failed = False
         """Nothing more is taken from it."""
+        self._pause_s = 0.0
         self._paused_until_s = 0.0
         self._unanswered = 0
         self._waiting_bytes = 0
@@ -45,10 +46,19 @@ class Connection:
             await asyncio.sleep(pause_s)
 
     def pause(self) -> None:
-        """Read nothing for a while, which grows: who goes on beyond its allowance costs less so."""
+        """Read nothing for a while, each time twice as long: who goes on regardless costs less so.
+
+        ``forgive`` makes it short again.
+        """
         now_s = asyncio.get_running_loop().time()
-        until_s = max(now_s, self._paused_until_s) + limits.PAUSE_AFTER_REFUSAL_S
+        longer_s = max(2 * self._pause_s, limits.PAUSE_AFTER_REFUSAL_S)
+        self._pause_s = min(longer_s, limits.PAUSE_S_MAX)
+        until_s = max(now_s, self._paused_until_s) + self._pause_s
         self._paused_until_s = min(until_s, now_s + limits.PAUSE_S_MAX)
+
+    def forgive(self) -> None:
+        """Forget the pauses that there were: something was taken."""
+        self._pause_s = 0.0
 
     def expect_answer(self) -> None:
         """Count a request that will be answered later."""

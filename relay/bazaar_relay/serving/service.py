@@ -58,6 +58,8 @@ from bazaar_relay.storage.store import Batch, Store
 
 _WAIT_S_MAX: Final = 60.0  # the wall clock may jump while we sleep
 _FORGET_INTERVAL_S: Final = 60.0
+_SLOWED: Final = ("rate-limited:", "pow:")
+"""Statuses after which less is read of who got them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +336,12 @@ class RelayService:
         self.counters.count_statuses(statuses)
         self._intake.finished(len(statuses))
         connection = self._outgoing.connections.get(number)
-        if connection is not None and statuses and statuses[0].startswith("rate-limited:"):
+        if connection is None or not statuses:
+            return
+        if statuses[0].startswith(_SLOWED):
             connection.pause()
+        else:
+            connection.forgive()
 
     def _welcome(self) -> frames.Welcome:
         return frames.Welcome(
