@@ -1,6 +1,7 @@
 """``bazaar simulate list``: what there is to run."""
 
 import json as json_format
+from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from bazaar_simulations.adversaries.registry import ADVERSARIES
 from bazaar_simulations.population.setting import PARTS, PROPOSALS
+from bazaar_simulations.world.adversaries.registry import LIVE
 from bazaar_simulations.world.scenarios import SCENARIOS
 
 
@@ -24,6 +26,10 @@ def list_all(*, json: Annotated[bool, Parameter(help="Write JSON.")] = False) ->
             "source": kind.source,
         }
         for kind in ADVERSARIES.values()
+    ]
+    adversaries += [
+        {"name": name, "does": (kind.__doc__ or "").partition("\n")[0]} | asdict(kind.profile)
+        for name, kind in LIVE.items()
     ]
     worlds = [{"name": one.name, "about": one.about} for one in SCENARIOS.values()]
     if json:

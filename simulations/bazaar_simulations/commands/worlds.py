@@ -11,7 +11,8 @@ from bazaar_simulations.commands.progress import progress
 from bazaar_simulations.commands.results import Outputs, origin_of, write_text
 from bazaar_simulations.report.worlds import Ran, report
 from bazaar_simulations.world.broken import BrokenInvariant
-from bazaar_simulations.world.scenarios import SCENARIOS, Scenario
+from bazaar_simulations.world.scenario import Scenario
+from bazaar_simulations.world.scenarios import SCENARIOS
 
 
 @dataclass(slots=True)
@@ -64,6 +65,9 @@ def run_worlds(
         print(told.broken)
     elif told.ran:
         print(f"{kind.name}: {len(told.ran)} seeds, nothing broken")
+        for one in told.ran:
+            figures = ", ".join(f"{what} {figure:g}" for what, figure in one.figures.items())
+            print(f"  seed {one.seed}: {figures}")
     if told.stopped:
         print(told.stopped, file=sys.stderr)
     if outputs.out is not None:
@@ -83,6 +87,7 @@ def _about(kind: Scenario, told: _Told) -> dict[str, object]:
         "seeds": [one.seed for one in told.ran],
         "broken": int(bool(told.broken)),
         "virtual_s": sum(one.virtual_s for one in told.ran),
+        "figures": [dict(one.figures) for one in told.ran],
     }
     said = {"failure": told.broken, "stopped": told.stopped}
     about.update({name: what for name, what in said.items() if what})

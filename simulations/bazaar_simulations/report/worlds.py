@@ -1,12 +1,12 @@
 """The report of worlds of real nodes: which were run, and what broke."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bazaar_simulations.report.markup import Markup, element, table
 from bazaar_simulations.report.page import code, page, section
 from bazaar_simulations.report.population import Origin
-from bazaar_simulations.world.scenarios import Scenario
+from bazaar_simulations.world.scenario import Scenario
 from bazaar_simulations.world.world import World
 
 _DIGEST_CHARS = 16
@@ -24,6 +24,8 @@ class Ran:
     """How long its log is."""
     digest: str
     """The beginning of the log's hash: the same for the same world."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What came of it: tasks, and how far adversaries got."""
 
     @classmethod
     def of(cls, seed: int, world: World) -> "Ran":
@@ -34,6 +36,7 @@ class Ran:
             tasks=sum(len(node.posted) for node in world.nodes),
             lines=len(world.journal.lines),
             digest=world.journal.digest[:_DIGEST_CHARS],
+            figures=world.figures,
         )
 
 

@@ -42,7 +42,7 @@ class KeyThief(Adversary, NodeProcess):
     profile = Profile(
         "key thief",
         "keys",
-        "Allen et al. 2019 (key event logs: pre-rotated keys); design 10, promise 15",
+        "Smith 2019 (KERI: key events and pre-rotated keys)",
         "a succession signed by the recovery key that the first entry of the log names",
         "what the thief has taken of it by those who heard of the succession",
     )
