@@ -4,6 +4,7 @@ import asyncio
 import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 
 from bazaar_host import key_files
@@ -13,6 +14,7 @@ from bazaar_host.links import Link, OnLink, Transport
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
 from bazaar_host.surroundings import Surroundings
+from bazaar_host.whereabouts import Whereabouts, is_loopback
 from bazaar_node.api.api import serve_api
 from bazaar_node.counters import count
 from bazaar_node.desk import Desk, Parts
@@ -98,8 +100,8 @@ async def open_node(
             serving = await stack.enter_async_context(_Serving(blobs).open())
             listening = open_transport(me, settings.listen, (NODE_PROTOCOL,), serving.on_link)
             transport = await stack.enter_async_context(listening)
-            addresses = tuple(settings.announce or transport.addresses)
-            build = _builder(evidence, settings, addresses, policies=policies, around=around)
+            place = _whereabouts(me.agent, transport, settings)
+            build = _builder(evidence, settings, place, policies=policies, around=around)
             serving.driver = driver = Driver(store, build, clock)
             office = _office(transport, evidence, driver, settings=settings, around=around)
             office.on_link, office.has_dealings = serving.on_link, serving.has_dealings
@@ -114,7 +116,9 @@ async def open_node(
             background = await stack.enter_async_context(_background())
             running = driver.run(), office.run(settings.relays), archive.run()
             background.start(*running, forget_forever(store, clock))
-            made = (settings, store, driver, office, errands, workshop, addresses)
+            if place.may_change:
+                background.start(place.follow(partial(_move, driver, office)))
+            made = (settings, store, driver, office, errands, workshop)
             parts = Parts(*made, count(driver, office, store), archive)
             yield Desk(parts, started_ms=clock.now_ms(), entropy=around.entropy)
     except BaseExceptionGroup as group:
@@ -175,6 +179,19 @@ def _office(
     return office
 
 
+def _whereabouts(me: AgentId, transport: Transport, settings: NodeSettings) -> Whereabouts:
+    # What we tell goes to all relays alike, and from there to whoever asks.
+    is_local = all(map(is_loopback, settings.relays))
+    return Whereabouts(me, transport.addresses, settings.announce, tells_loopback=is_local)
+
+
+def _move(driver: Driver, office: RelayOffice, addresses: tuple[str, ...]) -> None:
+    """Tell others where we are now."""
+    log.info("addresses changed", addresses=addresses)
+    driver.agent.addresses = addresses
+    office.readvertise()
+
+
 def _recover_command(settings: NodeSettings) -> str:
     return f"bazaar recover --home {shlex.quote(str(settings.home))}"
 
@@ -182,7 +199,7 @@ def _recover_command(settings: NodeSettings) -> str:
 def _builder(
     evidence: EvidenceStore,
     settings: NodeSettings,
-    addresses: tuple[str, ...],
+    place: Whereabouts,
     *,
     policies: Policies | None,
     around: Surroundings,
@@ -205,7 +222,7 @@ def _builder(
             price_min=settings.price_min,
             trust=await load_trust(store, chosen, opinions),
         )
-        agent.addresses = addresses
+        agent.addresses = place.addresses()
         agent.successions = Successions(await read_ended(store))
         peers = (Address.parse(relay).peer for relay in settings.relays)
         agent.relays = tuple(peer for peer in peers if peer)[: limits.ADDRESSES_MAX]

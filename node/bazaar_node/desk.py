@@ -63,7 +63,6 @@ class Parts:
     office: RelayOffice
     errands: Errands
     workshop: Workshop
-    addresses: tuple[str, ...]
     metrics: Metrics
     archive: Archive
 
@@ -80,7 +79,6 @@ class Desk:
         self._office = parts.office
         self._errands = parts.errands
         self._workshop = parts.workshop
-        self._addresses = parts.addresses
         self._started_ms = started_ms
         self._entropy = entropy
         self.archive = parts.archive
@@ -113,7 +111,7 @@ class Desk:
             started_ms=self._started_ms,
             is_ready=self._office.is_ready.is_set(),
             trouble=self._trouble(),
-            addresses=self._addresses,
+            addresses=agent.addresses,
             relays=relays,
             offers=tuple(agent.offers),
             slots=agent.slots,
@@ -142,7 +140,7 @@ class Desk:
             request,
             poster=self._office.keys.agent,
             relay=relay,
-            addresses=self._addresses,
+            addresses=self._driver.agent.addresses,
             nonce=self._entropy(_NONCE_BYTES).hex(),
             canary=self._entropy(CANARY_BYTES),
         )

@@ -1,7 +1,7 @@
 """The folder of a relay: what is made once, and what a running relay leaves there."""
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,26 +94,40 @@ def open_keys(home: Home, passphrase: Passphrase) -> tuple[Keypair, bytes]:
     return home.keys.read(passphrase), recovery_hash(home.keys.recovery_agent())
 
 
-@contextmanager
-def announced(home: Home, addresses: Sequence[str], http: str) -> Generator[Callable[[str], None]]:
-    """Leave word of a running relay until the block is left.
+class Word:
+    """What a running relay lets the other commands know.
 
-    What is yielded adds that the settings were read again, and what was wrong with them.
+    Each method raises ``ConfigError`` if the folder cannot be written.
+    """
+
+    def __init__(self, home: Home, running: Running) -> None:
+        self._home = home
+        self._running = running
+        _write(home, running)
+
+    def reloaded(self, trouble: str) -> None:
+        """Add that the settings were read again, and what was wrong with them."""
+        self._change(reloads=self._running.reloads + 1, trouble=trouble)
+
+    def moved(self, addresses: Sequence[str]) -> None:
+        """Say where the relay can be dialed now."""
+        self._change(addresses=tuple(addresses))
+
+    def _change(self, **changes: object) -> None:
+        self._running = msgspec.structs.replace(self._running, **changes)
+        _write(self._home, self._running)
+
+
+@contextmanager
+def announced(home: Home, addresses: Sequence[str], http: str) -> Generator[Word]:
+    """Leave word of a running relay until the block is left.
 
     Raises:
         ConfigError: The folder cannot be written.
 
     """
-    running = Running(os.getpid(), tuple(addresses), http)
-
-    def tell(trouble: str) -> None:
-        nonlocal running
-        running = msgspec.structs.replace(running, reloads=running.reloads + 1, trouble=trouble)
-        _write(home, running)
-
-    _write(home, running)
     try:
-        yield tell
+        yield Word(home, Running(os.getpid(), tuple(addresses), http))
     finally:
         home.running_path.unlink(missing_ok=True)
 

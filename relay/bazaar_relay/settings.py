@@ -7,7 +7,7 @@ over ``./bazaar.toml``, that over the one in the relay's home, and that over the
 import ipaddress
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -17,6 +17,7 @@ from bazaar_host import settings as host_settings
 from bazaar_host.addresses import Address
 from bazaar_host.admission import ConnectionLimits
 from bazaar_host.settings import Loaded, setting
+from bazaar_host.whereabouts import Whereabouts
 from bazaar_protocol import limits
 from bazaar_protocol.errors import ConfigError
 from bazaar_protocol.identity import AgentId, parse_agent
@@ -219,20 +220,16 @@ class FileSettings:
         """Return what the relay says about itself."""
         return About(self.name, self.description, self.contact)
 
-    def addresses(self, relay: AgentId, listening: Sequence[str]) -> list[str]:
-        """Return the addresses to tell others, each with the relay's identity.
+    def whereabouts(self, relay: AgentId, listening: Sequence[str]) -> Whereabouts:
+        """Return where the relay can be dialed.
 
         Raises:
-            ConfigError: One of them is said to be another peer's.
+            ConfigError: What is announced is no address, or said to be another peer's.
 
         """
-        told: list[str] = []
-        for text in self.announce or listening:
-            address = Address.parse(text)
-            if address.peer not in (None, relay):
-                raise ConfigError(f"--announce names another peer: {text}")
-            told.append(str(replace(address, peer=relay)))
-        return told
+        place = Whereabouts(relay, listening, self.announce)
+        place.addresses()
+        return place
 
     def http_place(self) -> tuple[str, int] | None:
         """Return where to serve HTTP, if anywhere.

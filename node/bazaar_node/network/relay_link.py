@@ -221,8 +221,6 @@ class RelayLink:
                         self._enqueue(news, len(body))
                 case frames.Error(request, code, reason):
                     self._take_error(request, Refused(code, reason))
-                case frames.Welcome():
-                    raise MalformedRecord("a second welcome")
                 case frames.LinkOpened(request) as opened:
                     if request in self._pending:  # else it ends, since nobody speaks on it
                         self.take_link(opened)
@@ -234,8 +232,11 @@ class RelayLink:
                     | frames.CloseLink()
                 ):
                     self.take_link(frame)
-                case answer:
-                    self._take_answer(answer)
+                case _ if isinstance(frame, Answer):
+                    self._take_answer(frame)
+                case _:
+                    name = type(frame).__name__.lower()
+                    raise MalformedRecord(f"a {name}, which nobody asked for")
 
     def _take_answer(self, answer: Answer) -> None:
         pending = self._pending.get(answer.request)

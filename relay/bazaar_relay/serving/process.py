@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from bazaar_host.addresses import Address
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.clock import SteadyClock
 from bazaar_host.key_files import Passphrase
@@ -62,7 +61,7 @@ async def run_relay(
     stop = stop_on_signals()
     place = Home(home)
     keys, recovery = homes.open_keys(place, passphrase)
-    settings.addresses(keys.agent, ())  # refuses what is wrong before anything is opened
+    settings.whereabouts(keys.agent, ())  # refuses what is wrong before anything is opened
     if keys.agent in settings.policy().peers:
         raise ConfigError("peers: this relay itself is among them")
     async with AsyncExitStack() as stack:
@@ -71,8 +70,12 @@ async def run_relay(
         http = ""
         if (web_place := settings.http_place()) is not None:
             http = await stack.enter_async_context(open_web(service, web_place))
-        tell = stack.enter_context(homes.announced(place, addresses, http))
-        _reload_on_hangup(partial(_reload, place, service, reload), tell)
+        word = stack.enter_context(homes.announced(place, addresses, http))
+        _reload_on_hangup(partial(_reload, place, service, reload), word.reloaded)
+        whereabouts = settings.whereabouts(keys.agent, transport.addresses)
+        if whereabouts.may_change:
+            following = whereabouts.follow(partial(_move, service, word))
+            stack.callback(asyncio.create_task(following).cancel)
         logger("relay").info("serving", addresses=transport.addresses, http=http)
         on_ready(addresses)
         await stop.wait()
@@ -98,14 +101,11 @@ async def _open(
             keys, settings.listen, [RELAY_PROTOCOL], service.on_link, bounds=bounds
         )
     )
-    service.addresses = settings.addresses(keys.agent, transport.addresses)
+    service.addresses = settings.whereabouts(keys.agent, transport.addresses).addresses()
     await service.peers.open(transport, Marks(place.peers_path))
     service.peers.follow(settings.peers)
-    if any(map(_is_everywhere, service.addresses)):
-        logger("relay").warning(
-            "nobody can dial the addresses that others are told; give --announce",
-            addresses=service.addresses,
-        )
+    if not service.addresses:
+        logger("relay").warning("this machine has no address to tell others; give --announce")
     return service, transport
 
 
@@ -135,8 +135,14 @@ def _reload(place: Home, service: RelayService, reload: Callable[[], FileSetting
     return ""
 
 
-def _is_everywhere(address: str) -> bool:
-    return Address.parse(address).host in {"0.0.0.0", "::"}  # noqa: S104 -- it is looked for
+def _move(service: RelayService, word: homes.Word, addresses: tuple[str, ...]) -> None:
+    """Tell others where the relay is now."""
+    logger("relay").info("addresses changed", addresses=addresses)
+    service.addresses = addresses
+    try:
+        word.moved(addresses)
+    except ConfigError as error:
+        logger("relay").error("the other commands cannot be told of that", trouble=str(error))
 
 
 async def fetch_information(address: str) -> bytes:
