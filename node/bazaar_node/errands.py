@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from bazaar_host.logs import logger
 from bazaar_node.driver import Driver
+from bazaar_node.market.claiming import CLAIM_BUSY, CLAIM_ELSEWHERE
 from bazaar_node.market.events import (
     Action,
     AgentEvent,
@@ -36,7 +37,6 @@ from bazaar_node.market.events import (
     TaskChanged,
     WorkFailed,
 )
-from bazaar_node.market.worker import CLAIM_BUSY
 from bazaar_node.network.reaching import Reaching
 from bazaar_node.network.relay_session import RelaySession
 from bazaar_node.network.relays import RelayOffice
@@ -201,6 +201,9 @@ class Errands:
         # Until there is an answer: the relay offers us a task only once, so a claim that is lost
         # with the link is made again.
         while self._driver.agent.has_to_ask(task):
+            if not self._office.uses(sequencer):
+                await self._tell(ClaimRefused(task, CLAIM_ELSEWHERE))
+                return
             client = self._office.by_agent(sequencer)
             if client is not None and await self._ask_for(task, client.session):
                 return

@@ -6,6 +6,7 @@ from tests.relay_driver import RELAY, Driver
 from bazaar_protocol import frames
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import Keypair
+from bazaar_protocol.kinds import Award, Post
 from bazaar_protocol.limits import HOUR_MS
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, unseal
@@ -28,8 +29,7 @@ async def follower(**changes: object) -> Driver:
 async def pull(driver: Driver, *given: Record, is_old: bool = False) -> list[str]:
     raws = tuple(record.raw for record in given)
     await driver.handle(Pulled(NUMBER, PEER.agent, raws, is_old=is_old))
-    _, answer = driver.said.pop()
-    assert isinstance(answer, frames.Published)
+    answer = next(one for _, one in reversed(driver.said) if isinstance(one, frames.Published))
     return [status.partition(":")[0] for status in answer.statuses]
 
 
@@ -90,3 +90,47 @@ async def test_a_peer_cannot_have_more_posts_held_open_than_anyone() -> None:
     old = [ada.post(capability="pdf") for _ in range(2)]
     assert await pull(driver, *old, is_old=True) == ["accepted"] * 2  # kept, and not held open
     assert driver.machine.sizes["open_posts"] == 2
+
+
+def open_claim(poster: Trader) -> Record:
+    return poster.claim_post(RELAY.agent, capability="pdf")
+
+
+async def award_of_task(driver: Driver, post: Record) -> list[Award]:
+    found = [unseal(one.raw) for one in await driver.store.task(post.id, after=0, limit=99)]
+    return [one.body for one in found if isinstance(one.body, Award)]
+
+
+async def test_an_agent_without_a_link_claims_by_a_bid_that_a_peer_passes_on() -> None:
+    driver, ada, bob, eve = await follower(), *map(Trader.named, ("ada", "bob", "eve"))
+    await driver.join(ada)
+    assert await driver.publish(ada, post := open_claim(ada)) == "accepted"
+    first, second = bob.bid(post, price=post_price(post)), eve.bid(post, price=post_price(post))
+    assert await pull(driver, bob.genesis(), first) == ["accepted"] * 2
+    assert await pull(driver, eve.genesis(), second) == ["accepted"] * 2
+    (award,) = await award_of_task(driver, post)
+    assert (award.worker, award.bid, award.epoch) == (bob.agent, first.id, 1)
+    heard = [record.kind for record in driver.heard(ada)]
+    assert heard.count("award") == 1
+
+
+async def test_the_next_bidder_is_awarded_what_the_first_gives_back_or_lets_go() -> None:
+    driver, ada, bob, eve = await follower(), *map(Trader.named, ("ada", "bob", "eve"))
+    await driver.join(ada)
+    await driver.publish(ada, post := open_claim(ada))
+    price = post_price(post)
+    await pull(driver, bob.genesis(), bob.bid(post, price=price))
+    await pull(driver, eve.genesis(), eve.bid(post, price=price))
+    await pull(driver, bob.decline(post, epoch=1))
+    assert [award.worker for award in await award_of_task(driver, post)] == [bob.agent, eve.agent]
+    zoe = Trader.named("zoe")
+    await pull(driver, zoe.genesis(), zoe.bid(post, price=price))
+    assert len(await award_of_task(driver, post)) == 2
+    await driver.tick(HOUR_MS)  # eve does not accept it
+    workers = [award.worker for award in await award_of_task(driver, post)]
+    assert workers[:3] == [bob.agent, eve.agent, zoe.agent]
+
+
+def post_price(post: Record) -> int:
+    assert isinstance(post.body, Post)
+    return post.body.price

@@ -4,6 +4,7 @@ from typing import Final
 
 from bazaar_node.market import grievances
 from bazaar_node.market.bidding import has_to_ask, next_bid_ms
+from bazaar_node.market.claiming import CLAIM_BUSY, CLAIM_ELSEWHERE
 from bazaar_node.market.deferred import Deferred
 from bazaar_node.market.events import (
     ClaimRefused,
@@ -47,8 +48,6 @@ from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import State, award_of, link_to
 
 BUSY_RETRY_MS: Final = 5_000
-CLAIM_BUSY: Final = "busy"
-"""Why a claim was not even made: there is no slot for what it would bring."""
 CLAIM_PAUSE_MS: Final = 1_000
 """How soon to ask again for a task that another has."""
 FAILED_PAUSE_MS: Final = 5_000
@@ -105,9 +104,14 @@ class Worker:
     def claim_refused(self, turn: Turn, event: ClaimRefused) -> None:
         """Come back later to a task that another has, unless it is over."""
         entry = self._ledger.get(event.task)
-        if entry is not None and event.code == CLAIM_BUSY:
+        if entry is None:
+            return
+        offer = self._shop.offer_for(entry.task.terms) if event.code == CLAIM_ELSEWHERE else None
+        if offer is not None:
+            self._bid(turn, entry, offer)
+        elif event.code == CLAIM_BUSY:
             self._deferred.add(entry.task.post)
-        elif entry is not None and not event.is_final:
+        elif not event.is_final:
             self._come_back(turn, entry, CLAIM_PAUSE_MS)
 
     def take(self, turn: Turn, entry: Entry, record: Record) -> None:

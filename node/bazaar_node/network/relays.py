@@ -145,6 +145,10 @@ class RelayOffice:
         """Return the relay with this identity, if it can be asked something now."""
         return next((client for client in self.connected() if client.agent == agent), None)
 
+    def uses(self, relay: AgentId) -> bool:
+        """Tell whether a relay is one of ours, whether it can be asked now or not."""
+        return any(client.agent == relay for client in self.clients.values())
+
     async def check_head(self, client: RelayClient) -> int:
         """Compare our log with what a relay knows of it; return up to where that is the same.
 

@@ -312,6 +312,8 @@ class Decider:
         return ACCEPTED
 
     def _react(self, record: Record, task: Task, later: Task, now_ms: int) -> None:
+        if later.bids:
+            self._sequencer.award_bidder(later, now_ms)
         match record.body:
             case Decline(epoch=0):
                 chosen = self._state.router.declined(task.id, record.author, now_ms)

@@ -14,6 +14,7 @@ from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.sealing import seal_to
 from bazaar_protocol.task import (
     TERMINAL,
+    AwardDue,
     BreachDue,
     Elapsed,
     State,
@@ -88,6 +89,25 @@ class Sequencer:
             raise ClaimRefused(_RATE_LIMITED, reason)
         return self._award(task, worker, now_ms)
 
+    def award_bidder(self, task: Task, now_ms: int) -> None:
+        """Award a task that is to be had to the first bidder that may have it.
+
+        An agent that has no link to this relay cannot claim. It signs a bid, which comes as all
+        records do.
+        """
+        if task.terms.sequencer != self._state.me or not is_to_be_had(task, now_ms):
+            return
+        overdue = due(task, now_ms)
+        bids = [bid.record for bid in overdue.bids] if isinstance(overdue, AwardDue) else []
+        promises = self._state.promises
+        for bid in bids:
+            standing = self._state.standings.get(bid.author)
+            is_shunned = standing is not None and bool(standing.reason_to_shun)
+            lets_go = promises.has_let_go(task.id, bid.author)
+            if not (is_shunned or lets_go or promises.has_too_many(bid.author)):
+                self._award(task, bid.author, now_ms, bid=bid)
+                return
+
     def elapse(self, task: Task, now_ms: int) -> Task:
         """Let time pass for a task of ours."""
         later = step(task, Elapsed(), now_ms)
@@ -108,6 +128,7 @@ class Sequencer:
             self._state.put_task(step(task, record, now_ms), now_ms)
         else:
             self._state.set_timer(task, now_ms)
+            self.award_bidder(task, now_ms)
 
     def renew(self, task: Task, heartbeat: Record, now_ms: int) -> None:
         """Answer a heartbeat that renewed its lease."""
@@ -120,12 +141,15 @@ class Sequencer:
         expires_ms = now_ms + task.terms.lease.heartbeat_timeout_ms
         self._state.add_letter(NewLetter(heartbeat.author, sealed, expires_ms))
 
-    def _award(self, task: Task, worker: AgentId, now_ms: int) -> Record:
+    def _award(
+        self, task: Task, worker: AgentId, now_ms: int, *, bid: Record | None = None
+    ) -> Record:
         body = award.draft(
             task.post,
             worker,
             epoch=task.epoch + 1,
             price=task.terms.price,
+            bid=b"" if bid is None else bid.id,
             relays=(self._state.me,),
         )
         replaced = () if task.worker is None else (task.worker,)
