@@ -59,6 +59,25 @@ async def test_who_forks_his_log_becomes_known_to_every_subscriber(site: Site) -
             await convicted(late.archive, bo.agent)
 
 
+@pytest.mark.parametrize("told", [[4], [3, 4], [4, 5, 6]])
+async def test_a_fork_is_proved_whatever_was_heard_of_both_branches_before(
+    site: Site, told: list[int]
+) -> None:
+    """Entries that were told as they were signed must not hide where the two logs part."""
+    bo = party("bo")
+    first = [bo.log[0], *bo.go_on(7)]
+    del bo.log[2:]
+    branch = [*first[:2], *(bo.say(evidence_kinds.Intake(bytes(32), 9, n)) for n in range(4))]
+    async with site.relay(1), site.relay(2):
+        assert set(await site.publish(first, 1)) == {"accepted"}
+        assert set(await site.publish(branch, 2)) == {"accepted"}
+        async with site.node("ada", (1, 2)) as ada:
+            await ada.archive.evidence.keep([branch[seq - 1] for seq in told], Circle.PARTNER)
+            history = await ada.archive.look_into(bo.agent)
+            assert history.conviction is not None
+            assert (history.conviction.claim, history.conviction.place) == ("equivocation", 3)
+
+
 async def test_a_log_that_was_cut_off_is_named_and_who_shows_it(site: Site) -> None:
     bo, cy = party("bo"), party("cy")
     signed = deal(cy, bo, "accepted")

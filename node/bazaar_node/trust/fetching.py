@@ -16,7 +16,7 @@ from bazaar_protocol import limits
 from bazaar_protocol.errors import MalformedRecord
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import check_segment
-from bazaar_protocol.records import Record, unseal
+from bazaar_protocol.records import Record, RecordId, unseal
 
 
 class Source(Protocol):
@@ -82,8 +82,8 @@ class Fetch:
             raise MalformedRecord("asked for the head of a log, the relay sent none of it")
         self.seq = head.seq
         known = await self._known()
-        ids = await self._store.read(partial(records_kept.id_at, author=self._author, seq=head.seq))
-        if ids and head.id not in ids:
+        ours = await self._ours(known, head.seq)
+        if ours is not None and head.id != ours:
             await self._find_fork(head, known)
         elif known.whole.seq < head.seq:
             await self._read_on(head, known)
@@ -149,16 +149,24 @@ class Fetch:
             entry = await self._page(middle, middle)
             if not entry:
                 return
-            ids = await self._store.read(
-                partial(records_kept.id_at, author=self._author, seq=middle)
-            )
-            if entry[0].id in ids:
+            if entry[0].id == await self._ours(known, middle):
                 if middle == differs:
                     return  # the relay contradicts itself
                 same = middle
             else:
                 differs, theirs = middle, entry[0]
         await self._store.keep([theirs], self._circle)
+
+    async def _ours(self, known: Known, seq: int) -> RecordId | None:
+        """Return what stands at a position of the run that we hold; None outside of it.
+
+        Events may have told entries of another branch, too, so being held is not enough.
+        """
+        run = range(known.first, known.whole.seq + 1)
+        find = partial(
+            records_kept.id_on_run, author=self._author, run=run, end=known.whole.id, seq=seq
+        )
+        return await self._store.read(find)
 
     async def _known(self) -> Known:
         found = await self._store.read(partial(read_known, agent=self._author))

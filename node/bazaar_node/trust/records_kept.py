@@ -78,8 +78,34 @@ def named_in(record: Record) -> Iterator[AgentId]:
             yield AgentId(agent)
 
 
-def id_at(db: sqlite3.Connection, author: AgentId, seq: int) -> list[RecordId]:
-    """Return the ids of what an author signed for one position of its log."""
+def id_on_run(
+    db: sqlite3.Connection, author: AgentId, run: range, *, end: RecordId, seq: int
+) -> RecordId | None:
+    """Return which entry stands at ``seq`` in the unbroken run of a log; None outside of it.
+
+    Args:
+        db: Where it is kept.
+        author: Whose log.
+        run: Its positions.
+        end: The entry at the last of them.
+        seq: The position.
+
+    """
+    if seq not in run:
+        return None
+    later = seq
+    # Where several are held, those that follow tell which of them belongs to the run.
+    while later < run[-1] and len(found := _ids_at(db, author, later)) != 1:
+        later += 1
+    id_ = end if later == run[-1] else found[0]
+    for _ in range(seq, later):
+        entry = read(db, id_)
+        assert entry is not None
+        id_ = RecordId(entry.prev)
+    return id_
+
+
+def _ids_at(db: sqlite3.Connection, author: AgentId, seq: int) -> list[RecordId]:
     rows = db.execute("SELECT id FROM evidence WHERE author = ? AND seq = ?", (author, seq))
     return [RecordId(id_) for (id_,) in rows]
 
