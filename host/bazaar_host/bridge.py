@@ -33,9 +33,10 @@ _BYTES_GIVEN_BACK: Final = limits.LINK_RECEIVE_QUEUE_BYTES_MAX // 4
 class Libp2pTransport:
     """A ``Transport`` over TCP, noise and yamux. ``open`` makes one."""
 
-    def __init__(self, on_link: OnLink) -> None:
+    def __init__(self, on_link: OnLink, on_breach: Callable[[str], None]) -> None:
         self.addresses: list[str] = []
         self._on_link = on_link
+        self._on_breach = on_breach
         self._loop = asyncio.get_running_loop()
         self._links: dict[int, Libp2pLink] = {}
         self._dials: dict[int, asyncio.Future[Libp2pLink]] = {}
@@ -58,6 +59,7 @@ class Libp2pTransport:
         on_link: OnLink,
         *,
         bounds: ConnectionLimits | None = None,
+        on_breach: Callable[[str], None] | None = None,
     ) -> AsyncGenerator[Self]:
         """Open a transport that listens on the multiaddrs of ``listen``; with none it only dials.
 
@@ -67,13 +69,15 @@ class Libp2pTransport:
             protocols: What peers may speak with us.
             on_link: Called for each link that a peer opens.
             bounds: Limits on inbound connections, if not the usual ones.
+            on_breach: Called for each connection that we ended since its peer broke the rules of
+                a session, with the reason, of which there is a small set.
 
         Raises:
             ConfigError: An address of ``listen`` is not one that we can use.
             AddressInUse: We cannot listen on one of the addresses; we listen on none then.
 
         """
-        transport = cls(on_link)
+        transport = cls(on_link, on_breach or _ignore)
         await transport._start(keys, listen, protocols, bounds or ConnectionLimits())
         try:
             yield transport
@@ -168,6 +172,7 @@ class Libp2pTransport:
                 frames=poster(self._on_frames),
                 sent=poster(self._on_sent),
                 closed=poster(self._on_closed),
+                breached=poster(self._on_breach),
             )
 
             async def serve() -> None:
@@ -348,3 +353,7 @@ class Libp2pLink:
         if not self._outbox:
             self._loop.call_soon(self.flush)
         self._outbox.append(frames)
+
+
+def _ignore(breach: str) -> None:
+    """Do not count."""

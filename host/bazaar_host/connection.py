@@ -28,6 +28,7 @@ from bazaar_host.hardening import Socket
 from bazaar_host.muxer import MuxedStream, Muxer
 from bazaar_host.secured import Secured
 from bazaar_host.websocket import ByteStream
+from bazaar_host.yamux.breaches import Breach
 from bazaar_protocol import limits
 from bazaar_protocol.errors import Unreachable
 from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_peer_id
@@ -107,6 +108,11 @@ class Connection:
     def is_usable(self) -> bool:
         """Whether a new link may be opened on it."""
         return not (self.is_suspect or self._muxer.is_ended)
+
+    @property
+    def breach(self) -> Breach | None:
+        """What the peer did wrong, if that is why the connection ended."""
+        return self._muxer.breach
 
     async def run(self, serve: Serve) -> None:
         """Serve the peer's streams until the connection ends, for whatever reason."""

@@ -55,6 +55,8 @@ class Events:
     """So many bytes left the queue of a link."""
     closed: Callable[[int], None]
     """A link ended."""
+    breached: Callable[[str], None]
+    """A connection was ended since its peer broke the rules: one of ``Breach``."""
 
 
 @dataclass(slots=True)
@@ -190,6 +192,8 @@ class Core:
             siblings.remove(connection)
             if not siblings:
                 del self._connections[connection.peer]
+            if connection.breach is not None:
+                self._events.breached(connection.breach)
 
     def _abort_connections(self) -> None:
         # Before anything is cancelled: a write that has begun ends with its socket only.

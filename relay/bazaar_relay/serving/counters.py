@@ -22,6 +22,9 @@ class Counters:
         self._records = metrics.counter("relay_records", "Records answered for.", ["status"])
         self.links = metrics.gauge("relay_links", "Links of nodes that are open.")
         self.bad_frames = metrics.counter("relay_bad_frames", "Links ended for what they sent.")
+        self._breaches = metrics.counter(
+            "relay_broken_sessions", "Connections ended for how the peer used them.", ["breach"]
+        )
         self.lagged = metrics.counter("relay_lagged", "Times that a subscriber fell behind.")
         self.events = metrics.counter("relay_events", "Events handed to subscribers.")
         self.commits = metrics.counter("relay_commits", "Groups made durable.")
@@ -42,6 +45,10 @@ class Counters:
         for status, times in Counter(statuses).items():  # a frame has few different ones
             word = status.partition(":")[0]
             self._records.labels(word if word in _STATUSES else "other").inc(times)
+
+    def count_breach(self, breach: str) -> None:
+        """Count a connection that was ended for one of the host's ``Breach``es."""
+        self._breaches.labels(breach).inc()
 
     def show_sizes(self, sizes: dict[str, int], *, work_bits: int, carried_bytes: int) -> None:
         """Say how much is held of what, asked of strangers, and carried between nodes."""

@@ -27,6 +27,7 @@ from bazaar_protocol.framing import pack
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.limits import REQUEST_TIMEOUT_S
 from bazaar_relay import homes
+from bazaar_relay.high_water import high_water
 from bazaar_relay.homes import Home
 from bazaar_relay.peering.marks import Marks
 from bazaar_relay.serving.information import software
@@ -36,6 +37,7 @@ from bazaar_relay.serving.web import open_web
 from bazaar_relay.settings import FileSettings
 
 _NAME_BYTES = 32
+_PEERS_EVERY_S = 0.5
 
 
 async def run_relay(
@@ -76,6 +78,7 @@ async def run_relay(
         if whereabouts.may_change:
             following = whereabouts.follow(partial(_move, service, word))
             stack.callback(asyncio.create_task(following).cancel)
+        stack.callback(asyncio.create_task(_tell_of_peers(service, word)).cancel)
         logger("relay").info("serving", addresses=transport.addresses, http=http)
         on_ready(addresses)
         await stop.wait()
@@ -88,6 +91,7 @@ async def _open(
 ) -> tuple[RelayService, Libp2pTransport]:
     """Open the store, serve it, and listen, until ``stack`` is left."""
     store = await stack.enter_async_context(open_store(place, settings.store, keys.agent))
+    await stack.enter_async_context(high_water(place.high_water_path, keys.agent, store))
     options = Options(
         policy=settings.policy(place.lists()),
         about=settings.about(),
@@ -98,7 +102,12 @@ async def _open(
     bounds = settings.connection_limits()
     transport = await stack.enter_async_context(
         Libp2pTransport.open(
-            keys, settings.listen, [RELAY_PROTOCOL], service.on_link, bounds=bounds
+            keys,
+            settings.listen,
+            [RELAY_PROTOCOL],
+            service.on_link,
+            bounds=bounds,
+            on_breach=service.counters.count_breach,
         )
     )
     service.addresses = settings.whereabouts(keys.agent, transport.addresses).addresses()
@@ -107,6 +116,16 @@ async def _open(
     if not service.addresses:
         logger("relay").warning("this machine has no address to tell others; give --announce")
     return service, transport
+
+
+async def _tell_of_peers(service: RelayService, word: Word) -> None:
+    """Let the other commands know how things stand with peers."""
+    while True:
+        await asyncio.sleep(_PEERS_EVERY_S)
+        try:
+            word.heard(service.peers.states)
+        except ConfigError as error:
+            logger("relay").error("nobody can be told of that", trouble=str(error))
 
 
 def _reload_on_hangup(reload: Callable[[], str], tell: Callable[[str], None]) -> None:
