@@ -13,7 +13,7 @@ returns is checked against the task's output schema and delivered under the leas
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -57,6 +57,16 @@ class Node:
         self._policies = policies
         self._offers: list[OfferSettings] = []
         self._handlers: dict[str, Handler] = {}
+
+    @property
+    def offers(self) -> Sequence[OfferSettings]:
+        """What it offers by ``offer``."""
+        return tuple(self._offers)
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """What does that work, by capability with its version."""
+        return self._handlers
 
     def offer(
         self, capability: str, *, price: int = 0, eta_s: float = 60.0, confidence: float = 0.9,
