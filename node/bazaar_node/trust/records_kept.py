@@ -93,11 +93,13 @@ def id_on_run(
     """
     if seq not in run:
         return None
-    later = seq
+    later, id_ = run[-1], end
     # Where several are held, those that follow tell which of them belongs to the run.
-    while later < run[-1] and len(found := _ids_at(db, author, later)) != 1:
-        later += 1
-    id_ = end if later == run[-1] else found[0]
+    for place in run[run.index(seq) : -1]:
+        found = _ids_at(db, author, place)
+        if len(found) == 1:
+            later, id_ = place, found[0]
+            break
     for _ in range(seq, later):
         entry = read(db, id_)
         assert entry is not None
