@@ -144,6 +144,8 @@ def test_window_is_given_back_by_halves(listener: Session) -> None:
     listener.take(1, 1)
     assert drained(listener) == frame(UPDATE, 0, 1, WINDOW // 2)
     assert received(listener, frame(DATA, 0, 1, body=bytes(WINDOW // 2)))
+    with pytest.raises(BrokenSession):
+        received(listener, frame(DATA, 0, 1, body=b"x"))
 
 
 def test_nothing_is_given_back_to_who_has_finished(listener: Session) -> None:
@@ -219,8 +221,19 @@ def test_finishing_a_stream_that_was_reset_lets_it_go(
         listener.finish(1)
         drained(listener)
     received(listener, frame(UPDATE, RST, 1))
+    assert listener.inbound == (0 if finish_first else 1)
     listener.finish(1)
     assert (listener.inbound, listener.has_outgoing) == (0, False)
+
+
+def test_end_is_announced_after_all_that_the_window_held_back(dialer: Session) -> None:
+    stream = dialer.open()
+    dialer.send(stream, bytes(WINDOW + 1))
+    dialer.finish(stream)
+    fin = frame(UPDATE, FIN, 1)
+    assert not drained(dialer).endswith(fin)
+    received(dialer, frame(UPDATE, 0, 1, 1))
+    assert drained(dialer) == frame(DATA, 0, 1, body=b"\0") + fin
 
 
 # What a peer may not do.
