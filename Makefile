@@ -58,10 +58,15 @@ soak: $(READY)  ## Kill relay and nodes at random for minutes (ARGS="--kills 50 
 bench: $(READY)  ## Measure speed, each figure beside its limit (ARGS go to the program)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-fuzz: $(READY)  ## Send a million mutated frames and records to a relay and nodes that live
+fuzz: $(READY)  ## Send a million mutated frames and records to live processes, and abuse sessions
 	@echo "== fuzz: strangers against live processes (BAZAAR_FUZZ_INPUTS, BAZAAR_FUZZ_SEED)"
 	@BAZAAR_FUZZ_INPUTS=$${BAZAAR_FUZZ_INPUTS:-1000000} \
 	  $(BIN)/python -m pytest tests/integration/test_strangers.py -k mutated $(ARGS)
+	@echo "== fuzz: yamux and noise against their models, then peers that abuse a live session"
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --timeout 3600 -n 2 \
+	  tests/properties/test_yamux.py tests/properties/test_noise_messages.py
+	@BAZAAR_FUZZ_INPUTS=$${BAZAAR_FUZZ_INPUTS:-1000000} \
+	  $(BIN)/python -m pytest tests/integration/test_sessions_attacked.py -k abuse $(ARGS)
 
 interop: $(READY)  ## Trade records with a js-libp2p client (needs node and npm)
 	@echo "== interop: a js-libp2p client publishes a record and reads it back"
