@@ -20,7 +20,9 @@ from tests.benchmarks import (
     floods,
     intake,
     links,
+    lookups,
     nodes,
+    populations,
     report,
     reputation,
     trades,
@@ -40,9 +42,11 @@ SUBJECTS: Final[dict[str, Callable[[Bench], Coroutine[None, None, list[Row]]]]] 
     "chains": chains.run,
     "coordination": coordination.run,
     "links": links.run,
+    "lookups": lookups.run,
     "nodes": nodes.run,
     "reputation": reputation.run,
     "worlds": worlds.run,
+    "populations": populations.run,
 }
 
 app = App(name="benchmarks", help="Measure speed, each figure beside its limit or a control.")

@@ -10,6 +10,7 @@ import pytest
 from bazaar_node.__main__ import run
 from bazaar_protocol.errors import ConfigError
 from bazaar_simulations.adversaries.registry import ADVERSARIES
+from bazaar_simulations.commands import app
 from bazaar_simulations.commands.table import table
 from bazaar_simulations.population import plots
 from bazaar_simulations.population.setting import Setting
@@ -144,8 +145,23 @@ def test_on_ray_the_figures_are_the_same() -> None:
     assert sweep(every, range(2), engine="ray") == sweep(every, range(2))
 
 
-@pytest.mark.parametrize("command", ["list", "run", "table", "eigentrust"])
-def test_every_help_ends_with_an_example(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", [name for name in app if not name.startswith("-")])
+def test_every_command_is_where_it_is_mounted_from(
+    command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Commands are named by import strings, and a wrong one shows only when it is used."""
+    mounted = app[command].default_command
+    assert callable(mounted)
+    assert mounted.__module__.startswith("bazaar_simulations.commands.")
     assert run(["simulate", command, "--help"]) == 0
     last = capfd.readouterr().out.strip().splitlines()[-1]
     assert last.startswith(f"Example: bazaar simulate {command}")
+
+
+def test_help_needs_none_of_what_simulations_need() -> None:
+    program = (
+        "import sys\nfrom bazaar_node.__main__ import run\n"
+        "assert run(['simulate', '--help']) == 0\n"
+        "assert not {'libp2p', 'numpy', 'matplotlib', 'asyncio'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
