@@ -176,6 +176,12 @@ class OldBackup(LocalError):
     code = "old-backup"
 
 
+class RestoredStore(LocalError):
+    """What a relay keeps comes from a backup: only one with a new key may go on with it."""
+
+    code = "restored-store"
+
+
 class LogForked(LocalError):
     """Our log went on in two ways, and not by our doing: two nodes, or a thief, have our key."""
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bazaar_protocol.errors import ConfigError, NotRunning
 from bazaar_protocol.identity import Keypair
 from bazaar_protocol.log import recovery_hash
 from bazaar_relay.lists import Lists, read_list
+from bazaar_relay.peering.peer_state import PeerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class Home:
         return self.folder / "peers.json"
 
     @property
+    def high_water_path(self) -> Path:
+        """How far the relay's own log has come."""
+        return self.folder / "own-log.json"
+
+    @property
     def running_path(self) -> Path:
         """What a running relay says of itself to the other commands."""
         return self.folder / "running.json"
@@ -80,6 +87,8 @@ class Running(msgspec.Struct, frozen=True):
     """How often it has read its settings again."""
     trouble: str = ""
     """Why it went on with what it had, the last time."""
+    peers: tuple[PeerState, ...] = ()
+    """How things stood with its peers a moment ago."""
 
 
 def open_keys(home: Home, passphrase: Passphrase) -> tuple[Keypair, bytes]:
@@ -112,6 +121,12 @@ class Word:
     def moved(self, addresses: Sequence[str]) -> None:
         """Say where the relay can be dialed now."""
         self._change(addresses=tuple(addresses))
+
+    def heard(self, peers: Sequence[PeerState]) -> None:
+        """Say how things stand with its peers, if that has changed."""
+        states = tuple(map(copy, peers))
+        if states != self._running.peers:
+            self._change(peers=states)
 
     def _change(self, **changes: object) -> None:
         self._running = msgspec.structs.replace(self._running, **changes)

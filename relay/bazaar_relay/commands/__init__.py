@@ -6,6 +6,7 @@ libp2p before it is called.
 
 from cyclopts import App
 
+from bazaar_relay.commands.backing_up import backup, restore
 from bazaar_relay.commands.blocking import block, unblock
 from bazaar_relay.commands.check_config import check_config
 from bazaar_relay.commands.info import info
@@ -39,4 +40,12 @@ app.command(
     check_config,
     "check-config",
     help_epilogue="Example: bazaar relay check-config --home ./my-relay",
+)
+app.command(
+    backup, "backup", help_epilogue="Example: bazaar relay backup ./relay-2026-11-21.backup"
+)
+app.command(
+    restore,
+    "restore",
+    help_epilogue="Example: bazaar relay restore ./relay-2026-11-21.backup --home ./new-relay",
 )

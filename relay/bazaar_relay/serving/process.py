@@ -77,7 +77,12 @@ async def run_relay(
         whereabouts = settings.whereabouts(keys.agent, transport.addresses)
         if whereabouts.may_change:
             following = whereabouts.follow(partial(_move, service, word))
-            stack.callback(asyncio.create_task(following).cancel)
+            await stack.enter_async_context(_beside(following))
+        if settings.mdns:
+            announcing = LocalNetwork(settings.mdns_interfaces).announce(
+                keys.agent, whereabouts.addresses
+            )
+            await stack.enter_async_context(_beside(announcing))
         stack.callback(asyncio.create_task(_tell_of_peers(service, word)).cancel)
         logger("relay").info("serving", addresses=transport.addresses, http=http)
         on_ready(addresses)
@@ -118,7 +123,7 @@ async def _open(
     return service, transport
 
 
-async def _tell_of_peers(service: RelayService, word: Word) -> None:
+async def _tell_of_peers(service: RelayService, word: homes.Word) -> None:
     """Let the other commands know how things stand with peers."""
     while True:
         await asyncio.sleep(_PEERS_EVERY_S)
@@ -152,6 +157,19 @@ def _reload(place: Home, service: RelayService, reload: Callable[[], FileSetting
     service.peers.follow(settings.peers)
     logger("relay").info("settings read again", blocked=len(policy.blocked))
     return ""
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Do some work until the block is left."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()  # it ended before, by a bug
 
 
 def _move(service: RelayService, word: homes.Word, addresses: tuple[str, ...]) -> None:

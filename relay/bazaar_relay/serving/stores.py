@@ -29,7 +29,7 @@ async def open_store(home: Home, address: str, relay: AgentId) -> AsyncGenerator
     """
     name = os.urandom(_NAME_BYTES)
     if address == SQLITE:
-        async with SqliteStore.open(home.database_path, name=name) as store:
+        async with SqliteStore.open(home.database_path, name=name, relay=relay) as store:
             yield store
         return
     try:

@@ -69,4 +69,9 @@ MIGRATIONS: Final = (
     ALTER TABLE store ADD COLUMN covered INTEGER NOT NULL DEFAULT 0;
     UPDATE store SET covered = (SELECT coalesce(max(cursor), 0) FROM record);
     """,
+    # Whose store it is, and of a copy when it was made.
+    """
+    ALTER TABLE store ADD COLUMN relay BLOB;
+    ALTER TABLE store ADD COLUMN backup_ms INTEGER;
+    """,
 )

@@ -21,6 +21,7 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import RecordId
 from bazaar_relay.storage import sqlite_writes
+from bazaar_relay.storage.backups import check
 from bazaar_relay.storage.matching import against_key
 from bazaar_relay.storage.merging import pieces
 from bazaar_relay.storage.overlay import Overlay
@@ -55,17 +56,22 @@ class SqliteStore:
         path: Path,
         *,
         name: bytes,
+        relay: AgentId | None = None,
         synchronous: Synchronous = "FULL",
         open_database: OpenDatabase = Database.open,
     ) -> AsyncGenerator[Self]:
         """Open the store at ``path``, making it first, with ``name``, when there is none.
 
+        With ``relay`` it is that relay's from now on, and no other's.
+
         Raises:
+            RestoredStore: It is a copy of a store.
+            ConfigError: It is another relay's.
             StorageError: The file cannot be used, or a newer version wrote it.
 
         """
         async with open_database(path, MIGRATIONS, synchronous=synchronous) as database:
-            kept_name, overlay = await database.transaction(partial(_load, name))
+            kept_name, overlay = await database.transaction(partial(_load, name, relay))
             store = cls(database, kept_name, overlay)
             try:
                 yield store
@@ -290,8 +296,9 @@ class SqliteStore:
             task.exception()  # a merge that failed is told to the commit that has to wait for it
 
 
-def _load(name: bytes, db: sqlite3.Connection) -> tuple[bytes, Overlay]:
+def _load(name: bytes, relay: AgentId | None, db: sqlite3.Connection) -> tuple[bytes, Overlay]:
     db.execute(_MAKE_STORE, (name,))
+    check(db, relay)
     kept_name, merged, merging = db.execute("SELECT name, merged, merging FROM store").fetchone()
     entries = Rows(db).entries(after=merged)
     return kept_name, Overlay(entries, merged=merged, merging=merging)
