@@ -4,6 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import msgspec
+
 from bazaar_protocol.untrusted import clean
 from bazaar_relay.commands.common import NO_OPTIONS, Common, PassphraseFile, emit, passphrase_of
 
@@ -16,9 +18,14 @@ def info(
     passphrase_file: PassphraseFile = None,
     common: Common = NO_OPTIONS,
 ) -> int:
-    """Show the information document of a relay: the one at ADDRESS, or the one in --home."""
+    """Show the information document of a relay: the one at ADDRESS, or the one in --home.
+
+    Of the one in --home also how things stand with its peers, while it runs.
+    """
     # What the relay answers is a stranger's, but it was checked for its length.
     content = json.loads(_document(address, passphrase_file, common))
+    if address is None:
+        content["peers"] = _peers(common)
     if common.json:
         emit(content)
         return 0
@@ -35,6 +42,18 @@ def _document(address: str | None, passphrase_file: Path | None, common: Common)
 
         return asyncio.run(fetch_information(address))
     return _own_document(passphrase_file, common)
+
+
+def _peers(common: Common) -> list[dict[str, object]]:
+    """Return stage, lag and last trouble of each peer; nothing while the relay is not running."""
+    from bazaar_protocol.errors import NotRunning
+    from bazaar_relay import homes
+
+    try:
+        running = homes.find_running(homes.Home(common.folder))
+    except NotRunning:
+        return []
+    return [msgspec.to_builtins(peer) for peer in running.peers]
 
 
 def _own_document(passphrase_file: Path | None, common: Common) -> bytes:

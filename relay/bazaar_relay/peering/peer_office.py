@@ -14,8 +14,9 @@ from bazaar_relay.machine.federation import Federation
 from bazaar_relay.peering.catching_up import Hand
 from bazaar_relay.peering.forwarding import Forwarding
 from bazaar_relay.peering.marks import Marks
+from bazaar_relay.peering.peer_counters import PeerCounters
 from bazaar_relay.peering.peer_session import Patience, PeerSession, Surroundings
-from bazaar_relay.peering.peer_state import PeerCounters, PeerState
+from bazaar_relay.peering.peer_state import PeerState
 from bazaar_relay.storage.store import Store
 
 _SAVE_EVERY_S: Final = 2.0

@@ -29,8 +29,9 @@ from bazaar_relay.machine.federation import Federation
 from bazaar_relay.peering.catching_up import CatchingUp, Hand, Settled
 from bazaar_relay.peering.forwarding import Forwarding
 from bazaar_relay.peering.marks import Marks
+from bazaar_relay.peering.peer_counters import FAULTS, PeerCounters
 from bazaar_relay.peering.peer_link import PeerLink
-from bazaar_relay.peering.peer_state import FAULTS, PeerCounters, PeerState, Stage
+from bazaar_relay.peering.peer_state import PeerState, Stage
 from bazaar_relay.storage.store import Store
 
 FEATURE: Final = "peer"

@@ -45,8 +45,8 @@ from bazaar_relay.machine.events import (
     Verify,
     WantTurn,
 )
+from bazaar_relay.peering.peer_counters import PeerCounters
 from bazaar_relay.peering.peer_office import Host, PeerOffice
-from bazaar_relay.peering.peer_state import PeerCounters
 from bazaar_relay.serving import reading
 from bazaar_relay.serving.connection import Connection
 from bazaar_relay.serving.counters import Counters
