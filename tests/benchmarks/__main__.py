@@ -25,6 +25,7 @@ from tests.benchmarks import (
     populations,
     report,
     reputation,
+    stores,
     trades,
     worlds,
 )
@@ -45,6 +46,7 @@ SUBJECTS: Final[dict[str, Callable[[Bench], Coroutine[None, None, list[Row]]]]] 
     "lookups": lookups.run,
     "nodes": nodes.run,
     "reputation": reputation.run,
+    "stores": stores.run,
     "worlds": worlds.run,
     "populations": populations.run,
 }

@@ -99,7 +99,7 @@ async def test_searches_cost_as_much_as_they_look_at(ada: Trader) -> None:
         await driver.tick(500)
         await driver.publish(ada, trader.advert("pdf.extract"))
     await driver.tick(2_000)
-    wide, narrow = frames.Query(1, "", "", "", 9), frames.Query(2, "nothing", "", "", 9)
+    wide, narrow = frames.Query(1, "", "words", "", 9), frames.Query(2, "nothing", "", "", 9)
     for query in (narrow, narrow, wide, wide):
         await driver.send(ada, query)
     answers = [said for _, said in driver.said[-4:]]

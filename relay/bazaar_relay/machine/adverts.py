@@ -19,8 +19,10 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.kinds import Advert
 from bazaar_protocol.records import Record
 from bazaar_relay.machine.bounded import Bounded
+from bazaar_relay.machine.ordered import OrderedAgents
 
 _WORD: Final = re.compile(r"\w{2,}")
+_ANY: Final = ""
 _SCORE_MAX: Final = 10**9
 _PLACE: Final = re.compile(r"(\d{1,10})\.([0-9a-f]{64})\Z")
 
@@ -52,6 +54,8 @@ class Adverts:
         self._elsewhere: dict[AgentId, None] = {}
         self._listening_by_capability: dict[str, dict[AgentId, None]] = {}
         self._by_word: dict[str, dict[AgentId, None]] = {}
+        self._in_order: dict[str, OrderedAgents] = {_ANY: OrderedAgents()}
+        """For each prefix who offers it, to be read by pages."""
         # Longer than the adverts live, so that an older one is not taken for news.
         self._versions: Bounded[AgentId, int] = Bounded(limits.ADVERTS_LIVE_MAX)
 
@@ -80,6 +84,8 @@ class Adverts:
                 self._listening_by_capability.setdefault(key, {})[record.author] = None
         for word in advert.words:
             self._by_word.setdefault(word, {})[record.author] = None
+        for key in (_ANY, *_keys(body)):
+            self._in_order.setdefault(key, OrderedAgents()).add(record.author)
 
     def put_back(self, agent: AgentId, advert: LiveAdvert | None, version: int) -> None:
         """Return to what was known of ``agent`` before."""
@@ -98,6 +104,10 @@ class Adverts:
             _discard(self._listening_by_capability, key, agent)
         for word in advert.words:
             _discard(self._by_word, word, agent)
+        for key in (_ANY, *_keys(advert.body)):
+            self._in_order[key].remove(agent)
+            if not self._in_order[key] and key != _ANY:
+                del self._in_order[key]
 
     def listens(self, agent: AgentId) -> None:
         """Take note that ``agent`` has a link on which it hears of posts."""
@@ -147,6 +157,8 @@ class Adverts:
 
     def count(self, query: Query) -> int:
         """Return how many adverts have to be looked at for ``query``, at most."""
+        if not _split(query.words):
+            return query.limit
         if not query.capability:
             return len(self._live)
         return len(self._by_capability.get(query.capability, {}))
@@ -154,13 +166,17 @@ class Adverts:
     def search(self, query: Query) -> tuple[list[bytes], str]:
         """Return a page of adverts, best first, and where the next page begins."""
         place = _PLACE.match(query.after)
-        after = (-int(place[1]), bytes.fromhex(place[2])) if place else None
-        fitting = (
-            (-score, agent)
-            for agent, score in self._scores(query).items()
-            if after is None or (-score, agent) > after
-        )
-        ranked = heapq.nsmallest(query.limit + 1, fitting)
+        after = (-int(place[1]), AgentId(bytes.fromhex(place[2]))) if place else None
+        words = list(dict.fromkeys(_split(query.words)))
+        if words:
+            fitting = (
+                (-score, agent)
+                for agent, score in self._scores(words, query.capability).items()
+                if after is None or (-score, agent) > after
+            )
+            ranked = heapq.nsmallest(query.limit + 1, fitting)
+        else:
+            ranked = self._in_turn(query, AgentId(b"") if after is None else after[1])
         page: list[bytes] = []
         room = limits.FRAME_BYTES_MAX - limits.KIB
         for index, (_, agent) in enumerate(ranked):
@@ -189,18 +205,22 @@ class Adverts:
         advert = self._live.get(agent)
         return {} if advert is None else _keys(advert.body)
 
-    def _scores(self, query: Query) -> dict[AgentId, int]:
-        words = list(dict.fromkeys(_split(query.words)))
-        within = self._by_capability.get(query.capability, {}) if query.capability else self._live
-        if not words:
-            return dict.fromkeys(within, 0)
+    def _in_turn(self, query: Query, after: AgentId) -> list[tuple[int, AgentId]]:
+        """Return those who offer a capability, all of which fit it equally well."""
+        agents = self._in_order.get(query.capability)
+        return [] if agents is None else [(0, one) for one in agents.after(after, query.limit + 1)]
+
+    def _scores(self, words: list[str], capability: str) -> dict[AgentId, int]:
+        within = self._by_capability.get(capability, {}) if capability else self._live
         scores: dict[AgentId, int] = {}
         for word in words:
             agents = self._by_word.get(word, {})
             # A word that few use says more (inverse document frequency, Spärck Jones 1972).
             rarity = (1 + len(self._live) // max(1, len(agents))).bit_length()
-            for agent in agents:
-                if agent in within:
+            # Whichever are fewer are gone through, since each costs a look at its advert.
+            fewer, others = (within, agents) if len(within) < len(agents) else (agents, within)
+            for agent in fewer:
+                if agent in others:
                     gained = scores.get(agent, 0) + rarity * self._live[agent].words[word]
                     scores[agent] = min(gained, _SCORE_MAX)
         return scores
