@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from bazaar_host.admission import ConnectionLimits
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL, Link, Transport
 from bazaar_host.memory import MemoryNetwork
+from bazaar_protocol.errors import LinkClosed
 from bazaar_protocol.framing import pack
 from bazaar_protocol.identity import Keypair
 
@@ -81,6 +83,39 @@ async def receive(link: Link, count: int) -> list[bytes]:
         while len(bodies) < count:
             bodies += await link.receive()
     return bodies
+
+
+@asynccontextmanager
+async def echoing(streams_max: int) -> AsyncGenerator[str]:
+    """Open a host that sends every frame back; where it listens."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def echo(link: Link) -> None:
+        with suppress(LinkClosed):
+            while True:
+                await link.send(b"".join(map(pack, await link.receive())))
+
+    async with Libp2pTransport.open(
+        Keypair.from_name("echo"),
+        ["/ip4/127.0.0.1/tcp/0"],
+        [RELAY_PROTOCOL],
+        lambda link: tasks.add(asyncio.create_task(echo(link))),
+        bounds=ConnectionLimits(streams_max=streams_max),
+    ) as transport:
+        yield transport.addresses[0]
+    await asyncio.gather(*tasks)
+
+
+async def check_echoes(link: Link, bodies: Sequence[bytes]) -> None:
+    """Send ``bodies`` while what an echo sends back is received, and check that it is the same."""
+
+    async def send() -> None:
+        for body in bodies:
+            await link.send(pack(body))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(send())
+        assert await receive(link, len(bodies)) == list(bodies)
 
 
 async def check_echo(ours: Link, theirs: Link, body: bytes = b"still here") -> None:

@@ -1,4 +1,4 @@
-"""A program that shares no code with ours speaks with a relay: js-libp2p, from the npm registry.
+"""A program that shares no code with ours speaks with us: js-libp2p, from the npm registry.
 
 It is left out, and says why, where there is no Node.js or where its packages cannot be had.
 """
@@ -8,10 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.processes import relay_up
+from tests.links import Libp2pPlace, check_echoes, echoing
+from tests.processes import kill, relay_up
+
+from bazaar_host.links import RELAY_PROTOCOL
+from bazaar_protocol import limits
 
 CLIENT = Path(__file__).parents[1] / "interop"
 VECTORS = Path(__file__).parents[1] / "vectors" / "logs.json"
+STREAMS = 50
+LARGE = [bytes([number % 256]) * limits.CHUNK_BYTES for number in range(512)]
 NODE_MAJOR_MIN = 20
 INSTALL_S, TALK_S = 90.0, 40.0
 INSTALL = (
@@ -43,8 +49,8 @@ async def run(within_s: float, *command: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-async def client() -> list[str]:
-    """The command that runs the client, with its packages installed."""
+async def packages() -> None:
+    """What the programs need is installed, or the test is left out."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"js-libp2p is left out: there is no {program}")
@@ -54,16 +60,44 @@ async def client() -> list[str]:
     status, out = await run(INSTALL_S, *INSTALL)
     if status != 0:
         pytest.skip(f"js-libp2p is left out: its packages cannot be had from npm: {out.strip()}")
-    return ["node", "client.mjs"]
 
 
-async def test_js_libp2p_publishes_a_log_and_reads_it_back(
-    client: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("packages")
+async def test_js_libp2p_publishes_a_log_and_reads_it_back(tmp_path: Path) -> None:
     async with relay_up(tmp_path / "relay") as relay:
-        status, out = await run(TALK_S, *client, relay.address, str(VECTORS))
+        status, out = await run(TALK_S, "node", "client.mjs", relay.address, str(VECTORS))
         assert status == 0, out
         assert "/noise /yamux" in out
         assert "read back by log, byte for byte" in out
         assert "read back by subscribe, byte for byte" in out
         assert await relay.stop() == 0
+
+
+@pytest.mark.usefixtures("packages")
+async def test_js_libp2p_sends_us_much_at_once() -> None:
+    async with echoing(STREAMS + 1) as address:
+        status, out = await run(TALK_S, "node", "echo.mjs", "dial", address)
+    assert status == 0, out
+    assert "/noise /yamux" in out
+    assert "one large stream came back" in out
+    assert "50 streams beside each other came back" in out
+
+
+@pytest.mark.usefixtures("packages")
+async def test_we_send_much_at_once_to_js_libp2p() -> None:
+    process = await asyncio.create_subprocess_exec(
+        "node", "echo.mjs", "listen", cwd=CLIENT, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(TALK_S), Libp2pPlace().open("client", listen=[]) as client:
+            address = (await process.stdout.readline()).decode().removeprefix("READY ").strip()
+            links = [
+                await client.transport.dial(None, [address], RELAY_PROTOCOL) for _ in range(STREAMS)
+            ]
+            await check_echoes(links[0], LARGE)
+            async with asyncio.TaskGroup() as tasks:
+                for number, link in enumerate(links):
+                    tasks.create_task(check_echoes(link, LARGE[number : number + 8]))
+    finally:
+        await kill(process)

@@ -1,21 +1,11 @@
 // A link to a relay: js-libp2p below, our framing (u32 big-endian length, then msgpack) above.
 
-// js-libp2p wants Node 22, which has this; Node 20 does not.
-Promise.withResolvers ??= function () {
-  let resolve, reject
-  const promise = new this((yes, no) => { resolve = yes; reject = no })
-  return { promise, resolve, reject }
-}
+import { PROTOCOL, createHost } from './host.mjs'
 
-// Imported only now, since they use it as soon as they are loaded.
-const { createLibp2p } = await import('libp2p')
-const { tcp } = await import('@libp2p/tcp')
-const { noise } = await import('@chainsafe/libp2p-noise')
-const { yamux } = await import('@chainsafe/libp2p-yamux')
+// Imported only after what makes Node 20 fit for them.
 const { multiaddr } = await import('@multiformats/multiaddr')
 const { decode, encode } = await import('@msgpack/msgpack')
 
-const PROTOCOL = '/bazaar/relay/1'
 const LENGTH_BYTES = 4
 const ANSWER_MS = 10_000
 
@@ -26,13 +16,7 @@ export class Link {
   #end = null
 
   static async open (address) {
-    // No identify and no ping: a relay speaks nothing but its own protocol.
-    const host = await createLibp2p({
-      transports: [tcp()],
-      connectionEncrypters: [noise()],
-      streamMuxers: [yamux()],
-      connectionMonitor: { enabled: false }
-    })
+    const host = await createHost()
     const connection = await host.dial(multiaddr(address))
     return new Link(host, connection, await connection.newStream(PROTOCOL))
   }
