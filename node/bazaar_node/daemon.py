@@ -11,6 +11,7 @@ from bazaar_host import key_files
 from bazaar_host.addresses import Address
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import Link, OnLink, Transport
+from bazaar_host.local_network import LocalNetwork
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
 from bazaar_host.surroundings import Surroundings
@@ -116,6 +117,8 @@ async def open_node(
             background = await stack.enter_async_context(_background())
             running = driver.run(), office.run(settings.relays), archive.run()
             background.start(*running, forget_forever(store, clock))
+            if settings.mdns:
+                background.start(LocalNetwork(settings.mdns_interfaces).find(office.find))
             if place.may_change:
                 background.start(place.follow(partial(_move, driver, office)))
             made = (settings, store, driver, office, errands, workshop)
@@ -181,7 +184,7 @@ def _office(
 
 def _whereabouts(me: AgentId, transport: Transport, settings: NodeSettings) -> Whereabouts:
     # What we tell goes to all relays alike, and from there to whoever asks.
-    is_local = all(map(is_loopback, settings.relays))
+    is_local = all(map(is_loopback, settings.relays)) and not settings.mdns
     return Whereabouts(me, transport.addresses, settings.announce, tells_loopback=is_local)
 
 

@@ -17,8 +17,10 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_host import key_files, settings as host_settings
+from bazaar_host.addresses import Address
 from bazaar_host.key_files import Passphrase
 from bazaar_host.key_folder import KeyFolder
+from bazaar_host.local_network import LocalNetwork
 from bazaar_host.settings import Loaded, Seconds, setting
 from bazaar_node.api import api_socket
 from bazaar_node.policy_settings import PolicySettings
@@ -80,10 +82,19 @@ class FileSettings:
     )
     listen: list[str] = setting(
         ["/ip4/127.0.0.1/tcp/0"],
-        "Where other nodes fetch large inputs and results from; port 0 means any.",
+        "Where other nodes fetch large inputs and results from; port 0 means any. With [] the node "
+        "listens nowhere, and they fetch through a relay, encrypted from end to end.",
     )
     announce: list[str] = setting(
         [], "The addresses to tell others, if they differ from where the node listens."
+    )
+    mdns: bool = setting(
+        False,
+        "Whether to use relays as well that announce themselves on the local network, by "
+        "multicast DNS. Anybody there may announce one; none is trusted more for it.",
+    )
+    mdns_interfaces: list[str] = setting(
+        [], "The IPv4 addresses of the interfaces on which to look; none for all of them."
     )
     slots: Annotated[int, Meta(ge=0, le=1024)] = setting(
         4, "How many tasks to work on at once; 0 means none, for now."
@@ -165,6 +176,7 @@ def load(
         files=host_settings.files(home),
     )
     _check_offers(loaded.values.offers)
+    _check_places(loaded.values)
     return loaded
 
 
@@ -189,6 +201,14 @@ def with_offers(values: AnySettings, offers: Sequence[OfferSettings]) -> AnySett
     """Return ``values`` with ``offers`` added; one of the same capability is replaced."""
     said = {offer.capability: offer for offer in [*values.offers, *offers]}
     return dataclasses.replace(values, offers=list(said.values()))
+
+
+def _check_places(values: FileSettings) -> None:
+    for text in values.listen:
+        Address.parse_place(text)
+    for text in (*values.announce, *values.relays):
+        Address.parse(text)
+    LocalNetwork(values.mdns_interfaces)
 
 
 def _check_offers(offers: list[OfferSettings]) -> None:

@@ -103,6 +103,11 @@ RELAYED_OPENS_PER_MINUTE_MAX: Final = 60  # by one agent
 RELAYED_OFFERS_PER_MINUTE_MAX: Final = 120  # to one agent
 RELAYED_HEAD_START_S: Final = 2.0  # of a peer's own addresses, before a relay is asked
 
+# What is announced on a local network, where anybody may announce anything.
+RELAYS_FOUND_MAX: Final = 4
+RELAY_PLACES_FOUND_MAX: Final = 4  # of each
+RELAY_NAMES_WAITING_MAX: Final = 32
+
 # What strangers may make a node hold, and do, for tasks that it bid for or posted.
 TASKS_WORKED_MAX: Final = 4096
 REFUSALS_NOTED_PER_TASK_MAX: Final = 64

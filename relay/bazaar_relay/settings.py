@@ -16,6 +16,7 @@ from msgspec import Meta
 from bazaar_host import settings as host_settings
 from bazaar_host.addresses import Address
 from bazaar_host.admission import ConnectionLimits
+from bazaar_host.local_network import LocalNetwork
 from bazaar_host.settings import Loaded, setting
 from bazaar_host.whereabouts import Whereabouts
 from bazaar_protocol import limits
@@ -53,6 +54,13 @@ class FileSettings:
     )
     announce: list[str] = setting(
         [], "The addresses to tell others, if they differ from where the relay listens."
+    )
+    mdns: bool = setting(
+        False,
+        "Whether to announce the relay on the local network, by multicast DNS, to nodes that look.",
+    )
+    mdns_interfaces: list[str] = setting(
+        [], "The IPv4 addresses of the interfaces on which that is done; none for all of them."
     )
     http: str = setting(
         OFF, "HOST:PORT for the information document, health and metrics over HTTP; or off."
@@ -259,6 +267,7 @@ class FileSettings:
         for address in self.announce:
             Address.parse(address)
         self.connection_limits()
+        LocalNetwork(self.mdns_interfaces)
         self.policy()
         self.http_place()
         if self.store != SQLITE:

@@ -66,12 +66,13 @@ def check_all(home: Path, passphrase_file: Path | None) -> Iterator[Finding]:
     status, finding = _ask(home)
     yield finding
     if status is not None:
+        yield _check_reach(status)
         for relay in status.relays:
             yield _check_connection(relay)
     elif values.relays:
         for address in values.relays:
             yield _dial(address)
-    if not (status.relays if status is not None else values.relays):
+    if not (values.mdns or (status.relays if status is not None else values.relays)):
         yield Finding("warn", "relay", "none is configured", "bazaar up --relay ADDR")
 
 
@@ -191,6 +192,12 @@ def _ask(home: Path) -> tuple[Status | None, Finding]:
         trouble = clean(status.trouble, _TEXT_CHARS)
         return status, Finding("warn", "node", f"not ready: {trouble}", "bazaar status")
     return status, Finding("ok", "node", f"process {status.pid} answers")
+
+
+def _check_reach(status: Status) -> Finding:
+    if status.addresses:
+        return Finding("ok", "addresses", f"others are told: {', '.join(status.addresses)}")
+    return Finding("ok", "addresses", "nobody can dial this node: it is reached through relays")
 
 
 def _check_connection(relay: RelayView) -> Finding:

@@ -59,7 +59,7 @@ def up(
         output.say(f"There is no agent in {home} yet: making one, as bazaar init would.")
         made = homes.create(home, name=name or "", relays=relay, passphrase=None)
         report(made, is_locked=False)
-    if not values.relays:
+    if not (values.relays or values.mdns):
         output.say("No relay is configured, so this node can reach nobody.")
         output.suggest("bazaar relay up  (elsewhere), then bazaar up --relay ADDR")
     policy = policy_settings.load(home).values

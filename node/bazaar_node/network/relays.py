@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from bazaar_host.links import Link, OnLink, Transport
+from bazaar_host.local_network import Found
 from bazaar_host.logs import logger
 from bazaar_node.driver import Driver
 from bazaar_node.heirs import Heirs
@@ -23,7 +24,7 @@ from bazaar_node.network.relay_session import RelaySession
 from bazaar_node.network.relayed.exchange import LinkExchange
 from bazaar_node.network.stamping import Stamper
 from bazaar_node.storage.outbox import Outbox
-from bazaar_node.storage.store import NodeStore, Parcel
+from bazaar_node.storage.store import NodeStore, Parcel, RelayMark
 from bazaar_protocol import limits
 from bazaar_protocol.errors import (
     ConfigError,
@@ -98,6 +99,9 @@ class RelayOffice:
         self._advert_due = asyncio.Event()
         self._moved = asyncio.Event()
         self._has_advertised = False
+        self._found: asyncio.Queue[Found] = asyncio.Queue(limits.RELAYS_FOUND_MAX)
+        self._nearby: list[RelayClient] = []
+        """Relays that nobody configured, and that were found on the local network."""
 
     async def run(self, addresses: Sequence[str]) -> None:
         """Deal with the relays at ``addresses`` until cancelled.
@@ -110,18 +114,44 @@ class RelayOffice:
         marks = await self._store.marks()
         async with asyncio.TaskGroup() as tasks:
             for address in addresses:
-                client = RelayClient(address, self)
-                client.mark = marks.get(address, client.mark)
-                client.links.on_link = self.on_link
-                client.links.has_dealings = self.has_dealings
-                if client.agent is not None:
-                    client.session.work = partial(self.stamper.stamp, client.agent)
-                self.clients[address] = client
-                tasks.create_task(client.session.run())
-                tasks.create_task(client.publish_forever())
+                self._use(address, marks, tasks)
             tasks.create_task(self._listen())
             tasks.create_task(self._advertise())
             tasks.create_task(self._tidy())
+            while True:
+                found = await self._found.get()
+                self._consider(found, marks, tasks)
+
+    def _use(
+        self, address: str, marks: Mapping[str, RelayMark], tasks: asyncio.TaskGroup
+    ) -> RelayClient:
+        client = RelayClient(address, self)
+        client.mark = marks.get(address, client.mark)
+        client.links.on_link = self.on_link
+        client.links.has_dealings = self.has_dealings
+        if client.agent is not None:
+            client.session.work = partial(self.stamper.stamp, client.agent)
+        self.clients[address] = client
+        tasks.create_task(client.session.run())
+        tasks.create_task(client.publish_forever())
+        return client
+
+    def find(self, found: Found) -> None:
+        """Use a relay as well that was found nearby, if there are few of these; or where it is."""
+        with suppress(asyncio.QueueFull):  # it announces itself again
+            self._found.put_nowait(found)
+
+    def _consider(
+        self, found: Found, marks: Mapping[str, RelayMark], tasks: asyncio.TaskGroup
+    ) -> None:
+        known = next((one for one in self.clients.values() if one.agent == found.agent), None)
+        if known is not None:
+            if known in self._nearby and known.session.address not in found.addresses:
+                known.session.address = found.addresses[0]
+            return
+        if len(self._nearby) < limits.RELAYS_FOUND_MAX and found.addresses[0] not in self.clients:
+            log.info("relay found nearby", relay=found.addresses[0])
+            self._nearby.append(self._use(found.addresses[0], marks, tasks))
 
     def dispatch(self, parcels: list[Parcel]) -> None:
         """Hand over what has just become durable."""

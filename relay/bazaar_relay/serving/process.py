@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.clock import SteadyClock
 from bazaar_host.key_files import Passphrase
 from bazaar_host.links import RELAY_PROTOCOL
+from bazaar_host.local_network import LocalNetwork
 from bazaar_host.logs import logger
 from bazaar_host.signals import stop_on_signals
 from bazaar_protocol.errors import ConfigError, LinkClosed, Refused, Unreachable
