@@ -53,6 +53,7 @@ class Server:
 
     folder: Path
     process: "subprocess.Popen[bytes]"
+    settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._numbers = count(1)
@@ -98,19 +99,20 @@ class Server:
 
     def start(self) -> None:
         """Start it again where it was."""
-        self.process = _start(self.folder)
+        self.process = _start(self.folder, self.settings)
 
 
 @contextmanager
-def running() -> Generator[Server]:
-    """Run a server inside this block."""
-    folder = Path(tempfile.mkdtemp(prefix="bazaar-pg-"))
+def running(*, place: Path | None = None, is_durable: bool = False) -> Generator[Server]:
+    """Run a server inside this block, in a folder that is made in ``place``."""
+    folder = Path(tempfile.mkdtemp(prefix="bazaar-pg-", dir=place))
     try:
         if (user := _user()) is not None:
             os.chown(folder, user, -1)
         _run("initdb", "--pgdata", folder / "data", "--no-sync", "--auth=trust", "-U", "postgres")
         (folder / "data" / "pg_hba.conf").write_text(_ACCESS)
-        server = Server(folder, _start(folder))
+        settings = () if is_durable else _FAST
+        server = Server(folder, _start(folder, settings), settings)
         try:
             _run("psql", server.address("postgres"), "--quiet", "--command", _GUARDED)
             yield server
@@ -125,8 +127,8 @@ def _name_in(address: str) -> str:
     return address.partition("@/")[2].partition("?")[0]
 
 
-def _start(folder: Path) -> "subprocess.Popen[bytes]":
-    settings = (f"unix_socket_directories={folder}", "listen_addresses=", f"port={_PORT}", *_FAST)
+def _start(folder: Path, more: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+    settings = (f"unix_socket_directories={folder}", "listen_addresses=", f"port={_PORT}", *more)
     options = [part for setting in settings for part in ("-c", setting)]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(

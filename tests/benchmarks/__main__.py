@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 from tests.benchmarks import (
     auctions,
+    catching_up,
     chains,
     claims,
     coordination,
@@ -41,6 +42,7 @@ SUBJECTS: Final[dict[str, Callable[[Bench], Coroutine[None, None, list[Row]]]]] 
     "trades": trades.run,
     "auctions": auctions.run,
     "chains": chains.run,
+    "catching-up": catching_up.run,
     "coordination": coordination.run,
     "links": links.run,
     "lookups": lookups.run,
