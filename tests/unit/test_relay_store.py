@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-from tests.postgres import Server
 from tests.relay_records import AGENTS, NAME, advert, decline, heartbeat, log_of, post
+from tests.relay_stores import Opener, open_for_test
 
 from bazaar_protocol.errors import StorageError
 from bazaar_protocol.frames import Filter
@@ -15,56 +14,16 @@ from bazaar_protocol.identity import AgentId
 from bazaar_protocol.limits import INTEGER_MAX, LETTERS_PER_AGENT_MAX
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
-from bazaar_relay.storage.memory_store import MemoryStore
-from bazaar_relay.storage.postgres_store import PostgresStore
-from bazaar_relay.storage.sqlite_store import SqliteStore
 from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, NewLetter, NewRecord, Store, Stored
 
 ALICE, BOB, CAROL, DAVE = (agent.agent for agent in AGENTS)
 
 
-class Opener(Protocol):
-    """What a test does with the store besides using it."""
-
-    store: Store
-
-    async def merge(self) -> None: ...
-
-
-class InMemory:
-    def __init__(self) -> None:
-        self.store: Store = MemoryStore(NAME)
-
-    async def merge(self) -> None:
-        """There is nothing to merge."""
-
-
-class OnDisk:
-    def __init__(self, store: SqliteStore) -> None:
-        self.store: Store = store
-        self.merge = store.merge
-
-
-class OnServer:
-    def __init__(self, store: PostgresStore) -> None:
-        self.store: Store = store
-
-    async def merge(self) -> None:
-        """Its indexes are always complete."""
-
-
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Opener]:
-    if request.param == "memory":
-        yield InMemory()
-        return
-    if request.param == "postgres":
-        server: Server = request.getfixturevalue("postgres_server")
-        async with PostgresStore.open(await server.new_database(), name=NAME) as store:
-            yield OnServer(store)
-        return
-    async with SqliteStore.open(tmp_path / "relay.db", name=NAME) as on_disk:
-        yield OnDisk(on_disk)
+    server = request.getfixturevalue("postgres_server") if request.param == "postgres" else None
+    async with open_for_test(request.param, tmp_path / "relay.db", server) as opened:
+        yield opened
 
 
 @pytest.fixture

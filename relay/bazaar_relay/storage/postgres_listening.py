@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from bazaar_protocol.errors import StorageError
 from bazaar_relay.storage.postgres_server import Server
@@ -23,9 +23,10 @@ class Listener:
         self._server = server
         self._process = process.hex()
 
-    async def tell(self, db: Any) -> None:
-        """Tell the others once the transaction of ``db`` is committed."""
-        await db.execute("SELECT pg_notify($1, $2)", _CHANNEL, self._process)
+    @property
+    def news(self) -> tuple[str, str]:
+        """The channel, and what to say there with a commit."""
+        return _CHANNEL, self._process
 
     async def run(self) -> None:
         """Listen until it is cancelled."""

@@ -119,13 +119,6 @@ async def heads_between(
     return [(AgentId(author), Head(seq, RecordId(id_))) for author, seq, id_ in rows]
 
 
-async def cursors_of(fetch: Fetch, records: Sequence[RecordId]) -> dict[RecordId, int]:
-    """Return where those of ``records`` are that are here."""
-    statement = "SELECT id, cursor FROM record WHERE id = ANY ($1::bytea[])"
-    rows = await fetch(statement, list(records)) if records else []
-    return {RecordId(id_): cursor for id_, cursor in rows}
-
-
 async def audience(fetch: Fetch, record: RecordId) -> list[AgentId]:
     """Return whom a record is addressed to."""
     rows = await fetch(_AUDIENCE, record)

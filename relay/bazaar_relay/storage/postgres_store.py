@@ -259,9 +259,7 @@ class PostgresStore:
         try:
             with self._server.translated():
                 place = await lock(db) if turn is None else turn[1]
-                kept, after = await write(db, batch, place)
-                if after != place:
-                    await self._listener.tell(db)
+                kept, after = await write(db, batch, place, tell=self._listener.news)
                 await db.execute("COMMIT")
         finally:
             await self._server.take_back(db)

@@ -7,7 +7,6 @@ from typing import Any, Final
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
-from bazaar_relay.storage import postgres_rows as rows
 from bazaar_relay.storage.index import Entry
 from bazaar_relay.storage.joined_agents import split_agents
 from bazaar_relay.storage.matching import keys_of, keys_of_route
@@ -15,34 +14,40 @@ from bazaar_relay.storage.planning import plan
 from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, Kept, read_record
 
 _LOCK: Final = "SELECT cursor, letter, covered FROM store FOR UPDATE"
-# All rows of a table go over at once, column by column.
-_ADD_RECORDS: Final = """
-    INSERT INTO record (cursor, id, author, seq, raw, audience, expires_ms, route_of)
-    SELECT * FROM unnest(
-        $1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[], $6::bytea[],
-        $7::bigint[], $8::bigint[]
+# One question for all that a batch touches, and one statement for all that it changes: each is a
+# way there and back, while others wait for their turn.
+_KNOWN: Final = """
+    SELECT true AS is_record, id AS key, cursor AS number, NULL::bytea AS head
+    FROM record WHERE id = ANY ($1::bytea[])
+    UNION ALL SELECT false, author, seq, id FROM head WHERE author = ANY ($2::bytea[])
+"""
+_WRITE: Final = """
+    WITH records AS (
+        INSERT INTO record (cursor, id, author, seq, raw, audience, expires_ms, route_of)
+        SELECT * FROM unnest(
+            $1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[], $6::bytea[],
+            $7::bigint[], $8::bigint[]
+        )
+    ), postings AS (
+        INSERT INTO posting (key, cursor) SELECT * FROM unnest($9::bytea[], $10::bigint[])
+    ), heads AS (
+        INSERT INTO head (author, seq, id)
+        SELECT * FROM unnest($11::bytea[], $12::bigint[], $13::bytea[])
+        ON CONFLICT (author) DO UPDATE SET seq = excluded.seq, id = excluded.id
+    ), letters AS (
+        INSERT INTO letter (number, agent, sealed, expires_ms, sender)
+        SELECT * FROM unnest($14::bigint[], $15::bytea[], $16::bytea[], $17::bigint[], $18::bytea[])
+    ), collected AS (
+        DELETE FROM letter USING unnest($19::bytea[], $20::bigint[]) AS gone (agent, number)
+        WHERE letter.agent = gone.agent AND letter.number = gone.number
+    ), receipts AS (
+        INSERT INTO receipt (intake, first, last, ids, roots, expires_ms)
+        SELECT * FROM unnest(
+            $21::bytea[], $22::bigint[], $23::bigint[], $24::bytea[], $25::bytea[], $26::bigint[]
+        )
     )
+    UPDATE store SET cursor = $27, letter = $28, covered = $29 RETURNING pg_notify($30, $31)
 """
-_ADD_POSTINGS: Final = """
-    INSERT INTO posting (key, cursor) SELECT * FROM unnest($1::bytea[], $2::bigint[])
-"""
-_SET_HEADS: Final = """
-    INSERT INTO head (author, seq, id) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])
-    ON CONFLICT (author) DO UPDATE SET seq = excluded.seq, id = excluded.id
-"""
-_ADD_LETTERS: Final = """
-    INSERT INTO letter (number, agent, sealed, expires_ms, sender)
-    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[])
-"""
-_COLLECT: Final = """
-    DELETE FROM letter USING unnest($1::bytea[], $2::bigint[]) AS gone (agent, number)
-    WHERE letter.agent = gone.agent AND letter.number = gone.number
-"""
-_ADD_RECEIPTS: Final = """
-    INSERT INTO receipt (intake, first, last, ids, roots, expires_ms)
-    VALUES ($1, $2, $3, $4, $5, $6)
-"""
-_ADVANCE: Final = "UPDATE store SET cursor = $1, letter = $2, covered = $3"
 _ROUTED: Final = """
     SELECT post.id, post.cursor, post.raw, post.audience, route.cursor, route.audience
     FROM record AS post LEFT JOIN record AS route ON route.route_of = post.cursor
@@ -107,8 +112,10 @@ async def lock(db: Any) -> Place:
     return Place(*await db.fetchrow(_LOCK))
 
 
-async def write(db: Any, batch: Batch, place: Place) -> tuple[Kept, Place]:
+async def write(db: Any, batch: Batch, place: Place, *, tell: Sequence[str]) -> tuple[Kept, Place]:
     """Append a batch after ``place``, and return how far the store goes with it.
+
+    ``tell`` is a channel, and what is said there once it is committed.
 
     Raises:
         StorageError: An entry does not continue its author's log.
@@ -116,29 +123,31 @@ async def write(db: Any, batch: Batch, place: Place) -> tuple[Kept, Place]:
     """
     known = await _learn(db, batch)
     planned = plan(known, batch.records, batch.routes, cursor=place.cursor)
-    await _add_entries(db, planned.entries)
-    if planned.heads:
-        heads = [(author, head.seq, head.id) for author, head in planned.heads.items()]
-        await db.execute(_SET_HEADS, *_columns(heads))
-    letters = list(range(place.letter + 1, place.letter + 1 + len(batch.letters)))
-    if letters:
-        new = [
-            (number, letter.to, letter.sealed, letter.expires_ms, letter.sender)
-            for number, letter in zip(letters, batch.letters, strict=True)
-        ]
-        await db.execute(_ADD_LETTERS, *_columns(new))
-    if batch.collected:
-        await db.execute(_COLLECT, *_columns(batch.collected))
-    for receipt in batch.receipts:
-        await db.execute(_ADD_RECEIPTS, *astuple(receipt))
+    entries = planned.entries
+    # In the order of their index, so that each of its pages is touched once.
+    postings = sorted((key, entry.cursor) for entry in entries for key in entry.index_keys())
+    numbers = list(range(place.letter + 1, place.letter + 1 + len(batch.letters)))
+    letters = [
+        (number, letter.to, letter.sealed, letter.expires_ms, letter.sender)
+        for number, letter in zip(numbers, batch.letters, strict=True)
+    ]
     after = Place(
-        place.cursor + len(planned.entries),
+        place.cursor + len(entries),
         place.letter + len(letters),
         batch.receipts[-1].last if batch.receipts else place.covered,
     )
-    if after != place:
-        await db.execute(_ADVANCE, *astuple(after))
-    return Kept(planned.cursors, planned.routes, letters), after
+    await db.execute(
+        _WRITE,
+        *_columns(map(_row, entries), 8),
+        *_columns(postings, 2),
+        *_columns([(author, head.seq, head.id) for author, head in planned.heads.items()], 3),
+        *_columns(letters, 5),
+        *_columns(batch.collected, 2),
+        *_columns(map(astuple, batch.receipts), 6),
+        *astuple(after),
+        *tell,
+    )
+    return Kept(planned.cursors, planned.routes, numbers), after
 
 
 async def forget(db: Any, *, now_ms: int) -> int:
@@ -164,7 +173,7 @@ async def _forget_records(db: Any, expired: Sequence[Any]) -> None:
         for cursor, route_of, agent in routes
         for key in keys_of_route(records[route_of].id, AgentId(agent))
     ]
-    await db.execute(_FORGET_POSTINGS, *_columns(keys))
+    await db.execute(_FORGET_POSTINGS, *_columns(keys, 2))
     await db.execute(_FORGET_RECORDS, [*records, *(cursor for cursor, _, _ in routes)])
 
 
@@ -180,26 +189,19 @@ async def _learn(db: Any, batch: Batch) -> _Known:
             addressees[RecordId(id_), one] = cursor
         if route is not None:
             addressees.setdefault((RecordId(id_), AgentId(agent)), route)
-    return _Known(
-        await rows.cursors_of(db.fetch, ids),
-        await rows.heads(db.fetch, authors) if authors else {},
-        addressees,
-        raws,
-    )
+    cursors: dict[RecordId, int] = {}
+    heads: dict[AgentId, Head] = {}
+    for is_record, key, number, head in await db.fetch(_KNOWN, ids, list(authors)):
+        if is_record:
+            cursors[RecordId(key)] = number
+        else:
+            heads[AgentId(key)] = Head(number, RecordId(head))
+    return _Known(cursors, heads, addressees, raws)
 
 
 async def _found_routes(db: Any, records: list[RecordId]) -> list[Any]:
     found: list[Any] = await db.fetch(_ROUTED, records) if records else []
     return found
-
-
-async def _add_entries(db: Any, entries: Sequence[Entry]) -> None:
-    if not entries:
-        return
-    await db.execute(_ADD_RECORDS, *_columns(map(_row, entries)))
-    postings = [(key, entry.cursor) for entry in entries for key in entry.index_keys()]
-    # In the order of their index, so that each of its pages is touched once.
-    await db.execute(_ADD_POSTINGS, *_columns(sorted(postings)))
 
 
 def _row(entry: Entry) -> tuple[object, ...]:
@@ -213,8 +215,9 @@ def _row(entry: Entry) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _columns(table: Iterable[Sequence[object]]) -> list[tuple[object, ...]]:
-    return list(zip(*table, strict=True))
+def _columns(table: Iterable[Sequence[object]], count: int) -> list[tuple[object, ...]]:
+    """Return the columns of a table, which are so many even if it has no rows."""
+    return list(zip(*table, strict=True)) or [()] * count
 
 
 def _count(said: str) -> int:
