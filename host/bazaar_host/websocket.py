@@ -184,9 +184,7 @@ class SecureStream:
     def __init__(self, below: trio.SocketStream, host: str) -> None:
         self.socket = below.socket
         context = ssl.create_default_context()
-        self._tls = trio.SSLStream(
-            below, context, server_hostname=host, https_compatible=True
-        )
+        self._tls = trio.SSLStream(below, context, server_hostname=host, https_compatible=True)
 
     async def send_all(self, data: bytes) -> None:
         """Send all of ``data``."""

@@ -82,7 +82,6 @@ async def open_node(
     """Run a node inside this block.
 
     Args:
-        settings: See ``NodeSettings``.
         handlers: Python functions that do the work of offers, by capability with version.
         open_transport: Opens what carries links; a simulation's stay in memory.
         policies: Whom to deal with, instead of what the settings say.
@@ -93,7 +92,6 @@ async def open_node(
 
     """
     around = surroundings or Surroundings()
-    clock = around.clock
     try:
         async with AsyncExitStack() as stack:
             evidence = await stack.enter_async_context(_opened(settings, around))
@@ -103,9 +101,9 @@ async def open_node(
             transport = await stack.enter_async_context(listening)
             place = _whereabouts(me.agent, transport, settings)
             build = _builder(evidence, settings, place, policies=policies, around=around)
-            serving.driver = driver = Driver(store, build, clock)
+            serving.driver = driver = Driver(store, build, around.clock)
             office = _office(transport, evidence, driver, settings=settings, around=around)
-            office.on_link, office.has_dealings = serving.on_link, serving.has_dealings
+            serving.serve_through(office)
             archive = Archive(evidence, office)
             schemas = await stack.enter_async_context(SchemaChecker())
             workshop = Workshop(driver, blobs, schemas, settings.home / "work")
@@ -116,14 +114,11 @@ async def open_node(
             await stack.enter_async_context(errands.serving())
             background = await stack.enter_async_context(_background())
             running = driver.run(), office.run(settings.relays), archive.run()
-            background.start(*running, forget_forever(store, clock))
-            if settings.mdns:
-                background.start(LocalNetwork(settings.mdns_interfaces).find(office.find))
-            if place.may_change:
-                background.start(place.follow(partial(_move, driver, office)))
+            lookouts = _lookouts(settings, place, driver, office)
+            background.start(*running, *lookouts, forget_forever(store, around.clock))
             made = (settings, store, driver, office, errands, workshop)
             parts = Parts(*made, count(driver, office, store), archive)
-            yield Desk(parts, started_ms=clock.now_ms(), entropy=around.entropy)
+            yield Desk(parts, started_ms=around.clock.now_ms(), entropy=around.entropy)
     except BaseExceptionGroup as group:
         raise _worst(group) from None
 
@@ -186,6 +181,18 @@ def _whereabouts(me: AgentId, transport: Transport, settings: NodeSettings) -> W
     # What we tell goes to all relays alike, and from there to whoever asks.
     is_local = all(map(is_loopback, settings.relays)) and not settings.mdns
     return Whereabouts(me, transport.addresses, settings.announce, tells_loopback=is_local)
+
+
+def _lookouts(
+    settings: NodeSettings, place: Whereabouts, driver: Driver, office: RelayOffice
+) -> list[Coroutine[None, None, None]]:
+    """Return what watches the network around us, as far as that is wanted."""
+    works: list[Coroutine[None, None, None]] = []
+    if settings.mdns:
+        works.append(LocalNetwork(settings.mdns_interfaces).find(office.find))
+    if place.may_change:
+        works.append(place.follow(partial(_move, driver, office)))
+    return works
 
 
 def _move(driver: Driver, office: RelayOffice, addresses: tuple[str, ...]) -> None:
@@ -258,6 +265,10 @@ class _Serving:
         task = asyncio.create_task(serve(link, self._blobs, self._may_fetch))
         self._links[task] = link.peer
         task.add_done_callback(self._links.pop)
+
+    def serve_through(self, office: RelayOffice) -> None:
+        """Take links through relays as well."""
+        office.on_link, office.has_dealings = self.on_link, self.has_dealings
 
     def has_dealings(self, peer: AgentId) -> bool:
         """Tell whether ``peer`` may have anything to fetch from us."""

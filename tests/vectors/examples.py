@@ -254,13 +254,7 @@ def all_frames(raw: bytes) -> list[frames.Frame]:
         frames.Letter(1, b"sealed"),
         frames.Collect(9, (1, 2)),
         frames.Collected(9),
-        frames.OpenLink(15, key),
-        frames.LinkOpened(15, 7),
-        frames.LinkOffered(7, key),
-        frames.AcceptLink(7),
-        frames.LinkData(7, b"ciphertext"),
-        frames.LinkCredit(7, 65_536),
-        frames.CloseLink(7, "done"),
+        *_link_frames(key),
         peering_frames.Compare(16, (peering_frames.Range(b"\x0d\x07", 3, digest),)),
         peering_frames.Compared(16, ((peering_frames.RangeSum(3, digest),) * 16, ())),
         peering_frames.GetHeads(17, b"\x0d", b""),
@@ -274,4 +268,16 @@ def all_frames(raw: bytes) -> list[frames.Frame]:
         frames.Ping(11),
         frames.Pong(11),
         frames.Error(12, "not-found", "no such task"),
+    ]
+
+
+def _link_frames(key: AgentId) -> list[frames.Frame]:
+    return [
+        frames.OpenLink(15, key),
+        frames.LinkOpened(15, 7),
+        frames.LinkOffered(7, key),
+        frames.AcceptLink(7),
+        frames.LinkData(7, b"ciphertext"),
+        frames.LinkCredit(7, 65_536),
+        frames.CloseLink(7, "done"),
     ]
