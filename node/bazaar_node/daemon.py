@@ -72,16 +72,14 @@ async def run_node(settings: NodeSettings, *, on_ready: Callable[[Status], None]
 
 @asynccontextmanager
 async def open_node(
-    settings: NodeSettings,
-    handlers: Mapping[str, Handler] | None = None,
-    *,
-    open_transport: OpenTransport = Libp2pTransport.open,
-    policies: Policies | None = None,
+    settings: NodeSettings, handlers: Mapping[str, Handler] | None = None, *,
+    open_transport: OpenTransport = Libp2pTransport.open, policies: Policies | None = None,
     surroundings: Surroundings | None = None,
-) -> AsyncGenerator[Desk]:
+) -> AsyncGenerator[Desk]:  # fmt: skip
     """Run a node inside this block.
 
     Args:
+        settings: See ``NodeSettings``.
         handlers: Python functions that do the work of offers, by capability with version.
         open_transport: Opens what carries links; a simulation's stay in memory.
         policies: Whom to deal with, instead of what the settings say.
