@@ -16,7 +16,7 @@ from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import LinkClosed, Refused, Unreachable
 from bazaar_protocol.frames import Filter, encode_frame
 from bazaar_protocol.framing import pack
-from bazaar_protocol.kinds import Advert, Body, Capability, Decline
+from bazaar_protocol.kinds import Advert, Body, Capability
 from bazaar_protocol.records import parse, seal
 from bazaar_simulations.world.adversaries.adversary import Profile, Stranger
 from bazaar_simulations.world.adversaries.mutations import Mutator
@@ -94,8 +94,8 @@ class SignatureFlood(Flood):
     async def pour(self, session: RelaySession) -> None:
         mutator = Mutator(self._rng, self.keys)
         true = [
-            self.say(Decline(self._rng.randbytes(_DIGEST_BYTES), 0, "busy", number))
-            for number in range(_AT_ONCE)
+            self.say(Advert(number, "", (), (), (), 1, 0, limits.HOUR_MS))
+            for number in range(1, _AT_ONCE + 1)
         ]
         await self.publish(session, [mutator.mutate(raw, "signature bit") for raw in true])
 
