@@ -11,22 +11,17 @@ from typing import Final
 
 import trio
 from libp2p.abc import ISecureConn
-from tests.attackers import MULTISTREAM, SYN, YAMUX_HEADER, connect, yamux_stream
+from tests.attackers import MULTISTREAM, YAMUX_HEADER, connect, yamux_stream
+from tests.yamux_frames import ACK, DATA, FIN, GO_AWAY, PING, RST, SYN, UPDATE, frame
 
 from bazaar_host.links import RELAY_PROTOCOL
 
-DATA, UPDATE, PING, GO_AWAY = range(4)
-ACK, FIN, RST = 2, 4, 8
 PIECE: Final = 65_000
 PATIENCE_S: Final = 20.0
 
 _NAME: Final = f"{RELAY_PROTOCOL}\n".encode()
 HELLO: Final = MULTISTREAM + bytes([len(_NAME)]) + _NAME
 """Asks for our protocol on a new stream."""
-
-
-def frame(kind: int, flags: int, stream: int, length: int = 0, body: bytes = b"") -> bytes:
-    return YAMUX_HEADER.pack(0, kind, flags, stream, length or len(body)) + body
 
 
 @asynccontextmanager

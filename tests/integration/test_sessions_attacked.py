@@ -14,7 +14,8 @@ from tests import yamux_attacks
 from tests.attackers import Proxy, attack, connect, yamux_stream
 from tests.benchmarks.peer import peer
 from tests.links import Libp2pPlace, Program, check_echo, receive
-from tests.yamux_attacks import DATA, HELLO, UPDATE, connected, frame
+from tests.yamux_attacks import HELLO, connected
+from tests.yamux_frames import DATA, UPDATE, frame
 
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL, Link
