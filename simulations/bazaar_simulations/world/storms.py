@@ -180,4 +180,8 @@ class Storms:
         # With several relays, the one that knows what is lost may be away; only a backup is safe.
         is_marked = len(self._relays) > 1 or chance.happens(_MARKED)
         node.restore(copy, copied_s=copied_s, is_marked=is_marked)
+        if len(self._relays) > 1:
+            # One from before a recovery may be given to another relay than the one that has the
+            # reset of it, and then be reset there as well: two branches, and none can go on.
+            del self._copies[node.name]
         self._on_restore(node)
