@@ -27,6 +27,7 @@ from bazaar_relay.lists import NO_LISTS, Lists
 from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.carrying import LinkPolicy
 from bazaar_relay.machine.difficulty import WorkPolicy
+from bazaar_relay.machine.retention import DAYS_MAX, DAYS_MIN, DAYS_USUAL, Retention, parse_days
 from bazaar_relay.serving.information import About
 from bazaar_relay.storage.postgres_address import check_address
 
@@ -71,6 +72,12 @@ class FileSettings:
         "PostgreSQL database, as postgresql://user@host/database. Several relays with one key may "
         "share that, each in a home of its own. The password comes from PGPASSFILE or ~/.pgpass.",
     )
+    keep_days: Annotated[int, Meta(ge=DAYS_MIN, le=DAYS_MAX)] = setting(
+        DAYS_USUAL,
+        "For how many days records stay that are no entries of logs, which stay for ever. Adverts "
+        "and heartbeats stay as long as they mean something, posts so much longer than they last.",
+    )
+    keep_days_of: list[str] = setting([], "Other numbers for some kinds, as bid=31 or stamp=400.")
     records_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = setting(
         limits.RECORDS_PER_S_MAX, "How many records a second each identity may publish."
     )
@@ -199,6 +206,7 @@ class FileSettings:
             address_bytes_per_s=self.address_bytes_per_s,
             newcomer_percent=self.newcomer_percent,
             grown_entries=self.grown_entries,
+            retention=Retention(self.keep_days, parse_days(self.keep_days_of)),
             work=WorkPolicy(
                 self.pow_bits,
                 self.pow_bits_max,

@@ -13,6 +13,7 @@ from bazaar_relay.commands.info import info
 from bazaar_relay.commands.init import init
 from bazaar_relay.commands.stats import stats
 from bazaar_relay.commands.up import up
+from bazaar_relay.commands.vacuum import vacuum
 
 app = App(
     name="relay",
@@ -49,3 +50,4 @@ app.command(
     "restore",
     help_epilogue="Example: bazaar relay restore ./relay-2026-11-21.backup --home ./new-relay",
 )
+app.command(vacuum, "vacuum", help_epilogue="Example: bazaar relay vacuum --home ./my-relay")

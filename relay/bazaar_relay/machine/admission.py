@@ -6,11 +6,12 @@ from typing import Final
 
 from bazaar_protocol import frames, limits
 from bazaar_protocol.identity import AgentId
-from bazaar_protocol.kinds import Advert, Heartbeat, Post
+from bazaar_protocol.kinds import Advert, Heartbeat
 from bazaar_protocol.records import Record
 from bazaar_relay.machine.buckets import Buckets, Rate
 from bazaar_relay.machine.carrying import LinkPolicy
 from bazaar_relay.machine.difficulty import WorkPolicy
+from bazaar_relay.machine.retention import Retention
 
 _VALUES_PER_RECORD: Final = 8
 """So many values of a filter cost about as much as one record."""
@@ -54,6 +55,8 @@ class Policy:
     """With so many entries of its log here it has all of them, and is known without any work."""
     peers: frozenset[AgentId] = frozenset()
     """Relays of which all is taken that they have, and whose letters are passed on."""
+    retention: Retention = field(default_factory=Retention)
+    """How long records stay."""
     work: WorkPolicy = field(default_factory=WorkPolicy)
     carrying: LinkPolicy = field(default_factory=LinkPolicy)
     """Of what nodes say to each other on relayed links."""
@@ -233,20 +236,3 @@ def network_of(address: str) -> str:
             return str(ipaddress.ip_network((int(host), 64), strict=False))
         host = host if four is None else four
     return "" if host.is_loopback else str(host)
-
-
-def expires_ms(record: Record, now_ms: int) -> int | None:
-    """Return when the relay may forget ``record``; None for never."""
-    if record.seq > 0 or record.kind in {"proof", "omission", "succession"}:
-        return None
-    match record.body:
-        case Advert(expires_in_ms=duration_ms):
-            # One that ends an advert outlasts whatever it could have ended.
-            retention_ms = duration_ms or limits.ADVERT_LIFETIME_MS_MAX
-            return now_ms + max(retention_ms, limits.ADVERT_RETENTION_MS_MIN)
-        case Heartbeat():
-            return now_ms + limits.HEARTBEAT_RETENTION_MS
-        case Post(expires_in_ms=duration_ms):
-            return now_ms + duration_ms + limits.RECORD_RETENTION_MS
-        case _:
-            return now_ms + limits.RECORD_RETENTION_MS

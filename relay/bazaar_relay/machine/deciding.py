@@ -17,7 +17,6 @@ from bazaar_protocol.kinds import Advert, Bid, Decline, Heartbeat, Post
 from bazaar_protocol.log import Head, check_succession, detect_fork
 from bazaar_protocol.records import Record, seal
 from bazaar_protocol.task import State, Task, award_of, open_task, step
-from bazaar_relay.machine.admission import expires_ms
 from bazaar_relay.machine.audience import audience_of
 from bazaar_relay.machine.sequencing import Sequencer
 from bazaar_relay.machine.standing import CLEAN
@@ -333,7 +332,8 @@ class Decider:
         *,
         is_silent: bool = False,
     ) -> None:
-        until_ms = None if record.seq else expires_ms(record, now_ms)
+        retention = self._state.admission.policy.retention
+        until_ms = None if record.seq else retention.expires_ms(record, now_ms)
         self._state.group.keep(record, audience, until_ms, is_silent=is_silent)
         self._state.remember(record, now_ms)
 

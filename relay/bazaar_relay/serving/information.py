@@ -51,6 +51,7 @@ def document(
     ``work_bits`` is what strangers are asked for now, if that is known.
     """
     name, _, number = software().partition("/")
+    days_of = policy.retention.days_of
     content = {
         "name": about.name,
         "description": about.description,
@@ -67,7 +68,8 @@ def document(
             "heartbeat_ms": limits.HEARTBEAT_RETENTION_MS,
             "letter_ms": limits.LETTER_LIFETIME_MS,
             "receipt_ms": limits.RECORD_RETENTION_MS,
-            "other_ms": limits.RECORD_RETENTION_MS,
+            "other_ms": policy.retention.days * limits.DAY_MS,
+            **{f"{kind}_ms": days * limits.DAY_MS for kind, days in days_of.items()},
         },
         "addresses": tuple(addresses),
     }
