@@ -4,12 +4,14 @@ import os
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, strategies as st
+from noise.connection import Keypair as NoiseKeys, NoiseConnection
 
 from bazaar_node.network.relayed.secrecy import PLAIN_BYTES_MAX, Handshake, Session
 from bazaar_protocol import limits
 from bazaar_protocol.errors import BadSignature, MalformedRecord, RemoteError
-from bazaar_protocol.identity import AgentId, Keypair
+from bazaar_protocol.identity import AgentId, Keypair, verify
 
 ADA, BO, MALLORY = (Keypair.from_name(name) for name in ("ada", "bo", "mallory"))
 
@@ -172,3 +174,21 @@ def test_what_one_side_said_cannot_be_sent_back_to_it() -> None:
     other, _ = shake_hands()
     with pytest.raises(MalformedRecord):
         theirs.decrypt(other.encrypt(b"hello"))
+
+
+def test_the_handshake_is_the_one_that_is_documented() -> None:
+    # As docs/protocol.md has it, by hand: a node in another language does no more.
+    noise = NoiseConnection.from_name(b"Noise_XX_25519_ChaChaPoly_SHA256")
+    noise.set_as_initiator()
+    noise.set_prologue(b"bazaar/link/1\x00" + ADA.agent + BO.agent)
+    noise.set_keypair_from_private_bytes(NoiseKeys.STATIC, secret := os.urandom(32))
+    noise.start_handshake()
+    state = noise.noise_protocol.handshake_state
+    accepter = begin(BO, ADA.agent, is_opener=False)
+    accepter.read(bytes(noise.write_message(b"")))
+    signed = bytes(noise.read_message(accepter.write()))
+    domain, parties = b"bazaar/linkkey/1\x00", ADA.agent + BO.agent
+    verify(BO.agent, domain, parties + state.rs.public_bytes, signed)
+    ours = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    accepter.read(bytes(noise.write_message(ADA.sign(domain, parties + ours))))
+    assert accepter.session().decrypt(noise.encrypt(b"hello")) == b"hello"

@@ -11,7 +11,7 @@ from tests.links import receive
 from tests.relayed import Dialer, RelayPlace, two_dialers
 
 from bazaar_host.links import Link, Transport
-from bazaar_node.network.reaching import Reaching
+from bazaar_node.network.reaching import Reaching, _first
 from bazaar_node.network.relayed.exchange import LinkExchange, LinkNews
 from bazaar_node.network.relayed.link import RelayedLink
 from bazaar_protocol import frames, limits
@@ -371,6 +371,24 @@ async def test_a_relay_helps_where_the_direct_way_leads_nowhere(
         assert isinstance(link, RelayedLink)
         assert roads.asked == 1
         link.close()
+
+
+async def test_of_two_ways_that_come_up_at_once_one_is_closed() -> None:
+    async with two_dialers(RelayPlace()) as (ada, bo):
+        (first, _), (second, _) = await ada.pair(bo), await ada.pair(bo)
+        both = asyncio.Event()
+
+        async def dial(link: Link) -> Link:
+            await both.wait()
+            return link
+
+        reached = asyncio.create_task(_first(dial(first), dial(second), head_start_s=0))
+        for _ in range(5):  # so both are on their way
+            await asyncio.sleep(0)
+        both.set()
+        assert await reached is first
+        await asyncio.wait_for(second.wait_closed(), 5)
+        assert first.offer(pack(b"still open"))
 
 
 async def test_when_no_way_leads_there_each_says_why() -> None:
