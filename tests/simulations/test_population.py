@@ -54,8 +54,14 @@ def test_slander_does_nothing_and_starves_the_market_where_receipts_are_not_need
 
 
 def test_newcomers_get_work_because_strangers_are_judged_by_how_strangers_did() -> None:
-    assert mean(town("independent"), "newcomers") > 0.7
-    assert mean(town("independent", "priors"), "newcomers") < 0.3
+    assert mean(town("independent", share=0.2), "newcomers") > 0.7
+    assert mean(town("independent", "priors", share=0.2), "newcomers") < 0.3
+
+
+def test_who_never_signs_gets_little_for_nothing_while_credit_is_limited() -> None:
+    whole, generous = town("never-signing poster"), town("never-signing poster", "credit")
+    assert mean(whole, "for_nothing") < 0.15
+    assert mean(generous, "for_nothing") > 1.5 * mean(whole, "for_nothing")
 
 
 def test_sybils_do_more_damage_where_nobody_may_be_declined() -> None:
@@ -89,7 +95,7 @@ def test_every_adversary_has_its_day(name: str) -> None:
     assert kind.metric
     figures = asdict(run(Setting(name, principals=20, rounds=14, seed=3)))
     shares = {key: value for key, value in figures.items()
-              if key not in {"messages", "damage", "newcomers"}}  # fmt: skip
+              if key not in {"messages", "damage", "newcomers", "kilobytes"}}  # fmt: skip
     assert all(0 <= value <= 1 for value in shares.values()), shares
 
 

@@ -113,6 +113,10 @@ class Traits:
     disputes: Bools
     jobs_per_identity: Ints
     posts: Bools
+    takes: Ints
+    """How many times as many jobs it takes on in a round as an honest agent."""
+    unseen: Floats
+    """Which part of its bad work passes for good where nobody knows the answer."""
 
     @classmethod
     def joined(cls, parts: Sequence["Traits"], principals: Sequence[int]) -> "Traits":
@@ -144,6 +148,10 @@ class Adversary:
     """Whether it contradicts every rejection, right or wrong."""
     jobs_per_identity: ClassVar[int] = 0
     """After so many jobs it comes back under a new identity; 0 for never."""
+    takes: ClassVar[int] = 1
+    """How many times as many jobs it takes on in a round as an honest agent."""
+    unseen: ClassVar[float] = 0.0
+    """Which part of its bad work passes for good where nobody knows the answer."""
     posts: ClassVar[bool] = False
     """Whether each principal posts a task in every round, for the honest to do."""
 
@@ -156,6 +164,8 @@ class Adversary:
             disputes=np.full(size, self.disputes),
             jobs_per_identity=np.full(size, self.jobs_per_identity),
             posts=np.full(size, self.posts),
+            takes=np.full(size, self.takes),
+            unseen=np.full(size, self.unseen),
         )
 
     def delivers(self, jobs: Jobs) -> Bools:

@@ -14,7 +14,7 @@ from bazaar_simulations.adversaries.adversary import (
     praise,
     slander,
 )
-from bazaar_simulations.adversaries.workers import Independent
+from bazaar_simulations.adversaries.workers import Independent, Traitor
 
 _RATINGS: int = 5
 """How often a member praises another in each round."""
@@ -138,6 +138,18 @@ class VouchSeller(Ring):
     def sells_vouches(self, principals: int) -> tuple[Ints, Ints]:
         buyers = np.array([one for one in range(principals) if one % 4], np.int64)
         return buyers - buyers % 4, buyers
+
+
+class TraitorRing(Ring):
+    """A ring whose members all work well for a third of the time, and never again."""
+
+    name = "traitor + ring"
+    source = "our own: standing that was earned once, lent for ever"
+    observable = "the turn of their records, and that nobody outside goes on praising them"
+    metric = "bad outcomes"
+
+    def delivers(self, jobs: Jobs) -> Bools:
+        return Traitor().delivers(jobs)
 
 
 class SybilSlander(Sybil):

@@ -29,8 +29,12 @@ ADVERSARIES: Final[dict[str, type[Adversary]]] = {
         colluders.WashTrader,
         workers.FalseCapability,
         workers.ClaimAndStall,
+        workers.LeaseHog,
+        workers.FalseCompletion,
+        workers.Plagiarist,
         workers.Disputer,
         workers.Overclaimer,
+        colluders.TraitorRing,
         colluders.SybilSlander,
     )
 }

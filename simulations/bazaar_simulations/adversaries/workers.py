@@ -9,12 +9,14 @@ from bazaar_simulations.adversaries.adversary import (
     Bools,
     Crowd,
     Group,
+    Ints,
     Jobs,
     Ratings,
     members,
 )
 
 _EIGENTRUST: Final = "Kamvar, Schlosser & Garcia-Molina 2003"
+_JOBS_THAT_FIT: Final = 3
 _SURVEY: Final = "Hoffman, Zage & Nita-Rotaru 2009"
 
 
@@ -62,6 +64,50 @@ class ClaimAndStall(Adversary):
 
     def delivers(self, jobs: Jobs) -> Bools:
         return jobs.none()
+
+
+class LeaseHog(Adversary):
+    """Takes five times what it can do, does that well, and sits on the rest till its lease ends."""
+
+    name = "lease hog"
+    group: ClassVar[Group] = "work"
+    source = "Anderson 2004 (hoarding of work units in volunteer computing)"
+    observable = "breaches beside good work"
+    metric = "bad outcomes; failed awards"
+    breaks_leases = True
+    takes = 5
+
+    def delivers(self, jobs: Jobs) -> Bools:
+        return np.asarray(jobs.tried() & (_place_among_own(jobs.workers) < _JOBS_THAT_FIT))
+
+
+class FalseCompletion(Adversary):
+    """Hands in at once what looks like a result; half passes where nobody knows the answer."""
+
+    name = "false completion"
+    group: ClassVar[Group] = "work"
+    source = "Golle & Mironov 2001 (uncheatable distributed computations)"
+    observable = "probes: committed answers show what looks right and is not"
+    metric = "bad outcomes"
+    unseen = 0.5
+
+    def delivers(self, jobs: Jobs) -> Bools:
+        return jobs.none()
+
+
+class Plagiarist(Adversary):
+    """Hands in what others found: right in a probe, which comes again, else three times in ten."""
+
+    name = "plagiarist"
+    group: ClassVar[Group] = "work"
+    source = "Sarmenta 2002 (spot-checking must not be recognisable)"
+    observable = "work for others that is worse than probes are"
+    metric = "bad outcomes"
+
+    def delivers(self, jobs: Jobs) -> Bools:
+        if jobs.is_probe:
+            return ~jobs.none()
+        return np.asarray(jobs.crowd.rng.random(len(jobs.workers)) < 0.3)
 
 
 class Disputer(Independent):
@@ -161,3 +207,14 @@ class Whitewasher(Adversary):
 
     def delivers(self, jobs: Jobs) -> Bools:
         return jobs.none()
+
+
+def _place_among_own(workers: Ints) -> Ints:
+    """Return of each job how many that come before it have the same worker."""
+    order = np.argsort(workers, kind="stable")
+    ordered = workers[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    sizes = np.diff(np.append(starts, len(ordered)))
+    places = np.empty(len(workers), np.int64)
+    places[order] = np.arange(len(workers)) - np.repeat(starts, sizes)
+    return places

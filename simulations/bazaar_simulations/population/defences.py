@@ -10,6 +10,7 @@ from typing import ClassVar, Final, Protocol, TypeAlias
 
 import numpy as np
 
+from bazaar_reputation.scores import POSTER_KNOWN_LEAST
 from bazaar_reputation.walk import RESTART
 from bazaar_simulations import names, own_code
 from bazaar_simulations.adversaries.adversary import Bools, Floats, Ints
@@ -26,6 +27,8 @@ POSTER_SCORE_LEAST: Final = 0.3
 """For a known poster that scores less nobody works (``policy.MIN_POSTER_SCORE``)."""
 
 _HEARD_LEAST: Final = 0.5
+_NAMED: Final = 0.9
+_EVEN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class View:
     """Whoever scores less is declined."""
     is_known: Bools
     is_vouched: Bools
+    is_fair: Bools
+    """By worker, who has to be an ego, and poster: of whom it knows that it accepts work."""
     declines: Bools
     """By worker, who has to be an ego, and poster: for whom it does not work."""
 
@@ -48,6 +53,10 @@ class Defence(Protocol):
     probes: bool
     declines: bool
     invites: bool
+    is_share: bool
+    """Whether a score says how often work will be good, so that it can be weighed with a price."""
+    needs_credit: bool
+    """Whether its workers do only so much for posters of whom nothing good is known."""
 
     def rate(self, outcomes: "Outcomes") -> None:
         """Take note of what came of work: what its posters say."""
@@ -87,7 +96,7 @@ class Outcomes:
 class Nothing:
     """Whoever bids may get it."""
 
-    probes = declines = invites = False
+    probes = declines = invites = is_share = needs_credit = False
 
     def __init__(self, town: Town) -> None:
         self._size = town.size
@@ -100,7 +109,7 @@ class Nothing:
 
     def view(self, egos: Ints) -> View:
         nobody = np.zeros((len(egos), self._size), bool)
-        return View(np.zeros(nobody.shape), -1.0, ~nobody, nobody, nobody)
+        return View(np.zeros(nobody.shape), -1.0, ~nobody, nobody, ~nobody, nobody)
 
     def pass_round(self) -> None:
         pass
@@ -120,12 +129,17 @@ class Voted:
         town: Who there is.
         marks: How.
         fades: Whether votes fade.
+        is_share: Whether a score is an expected share of good work.
 
     """
 
     probes = declines = invites = True
+    needs_credit = False
 
-    def __init__(self, town: Town, marks: Marker, *, fades: bool = False) -> None:
+    def __init__(
+        self, town: Town, marks: Marker, *, fades: bool = False, is_share: bool = False
+    ) -> None:
+        self.is_share = is_share
         self._votes = Votes(town.size, 0.98, 0.99) if fades else Votes(town.size)
         self._posters = Votes(town.size)
         self._marks = marks
@@ -142,7 +156,8 @@ class Voted:
         good, bad = self._posters.good[egos], self._posters.bad[egos]
         # By its own experience, as nothing in these systems says what to think of a poster.
         is_shunned = (good + 1) / (good + bad + 2) < POSTER_SCORE_LEAST
-        return View(scores, least, is_known, np.zeros(scores.shape, bool), is_shunned)
+        nobody = np.zeros(scores.shape, bool)
+        return View(scores, least, is_known, nobody, good > 0, is_shunned)
 
     def pass_round(self) -> None:
         self._votes.pass_round()
@@ -191,12 +206,15 @@ class Ours:
 
     """
 
+    is_share = True
+
     def __init__(
         self, town: Town, off: frozenset[str] = NOTHING_OFF, tried: frozenset[str] = NOTHING_OFF
     ) -> None:
         self.probes = "probes" not in off
         self.declines = "declining" not in off
         self.invites = "invitations" not in off
+        self.needs_credit = "credit" not in off
         self._off = off
         self._tried = tried
         self._town = town
@@ -231,13 +249,19 @@ class Ours:
         weights = formulas.weights(evidence, egos, np.arange(SEEDS))
         is_vouched = formulas.is_vouched(weights, vouches)
         heard = formulas.heard(evidence, (weights, egos), vouches, "worker")
-        scores = formulas.lower(heard, self._prior(self._workers_met, egos, is_vouched))
-        declines = np.zeros(scores.shape, bool)
+        expected = self._prior(self._workers_met, egos, is_vouched)
+        if "named" in self._tried:
+            expected[:, :SEEDS] = _NAMED
+        if "kinder priors" in self._tried:
+            expected += np.maximum(_EVEN - expected, 0.0) * np.minimum(heard.good, 1.0)
+        scores = formulas.lower(heard, expected)
+        declines, is_fair = np.zeros(scores.shape, bool), np.ones(scores.shape, bool)
         if self._has_bad_posters:
             of_posters = formulas.heard(evidence, (weights, egos), vouches, "poster")
+            is_fair = of_posters.good >= POSTER_KNOWN_LEAST
             prior = self._prior(self._posters_met, egos, is_vouched)
             declines = self._shuns(of_posters, prior)
-        return View(scores, SCORE_LEAST, heard.is_known, is_vouched, declines)
+        return View(scores, SCORE_LEAST, heard.is_known, is_vouched, is_fair, declines)
 
     def pass_round(self) -> None:
         self._evidence.pass_round()
@@ -249,13 +273,8 @@ class Ours:
         self._posters_met.forget(agents)
 
     def _shuns(self, heard: Heard, prior: Floats) -> Bools:
-        is_known = heard.is_known
-        if "known by a quarter" in self._tried:
-            is_known = heard.good + heard.bad >= 0.25
-        if "blamed posters" in self._tried:
-            is_known = is_known & (heard.bad > 0.0)
         lower = self._formulas.lower(heard, prior)
-        return np.asarray(is_known & (lower < POSTER_SCORE_LEAST))
+        return np.asarray(heard.is_known & (heard.bad > 0.0) & (lower < POSTER_SCORE_LEAST))
 
     def _prior(self, met: Meetings, egos: Ints, is_vouched: Bools) -> Floats:
         if "priors" in self._off:
@@ -289,9 +308,9 @@ def defence(setting: Setting, town: Town) -> Defence:
         case "none":
             return Nothing(town)
         case "average":
-            return Voted(town, _average)
+            return Voted(town, _average, is_share=True)
         case "beta":
-            return Voted(town, _beta, fades=True)
+            return Voted(town, _beta, fades=True, is_share=True)
         case "EigenTrust":
             return Voted(town, _eigentrust)
         case "walk":

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Final
 
+_KILO: Final = 1_000
+
 
 @dataclass(slots=True)
 class Counts:
@@ -26,6 +28,7 @@ class Counts:
     """Good work of the honest that a malicious poster did not accept."""
     honest_jobs: int = 0
     messages: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Figures:
     unserved: float
     messages: float
     """Sent for each task."""
+    kilobytes: float
+    """Of signed records, each counted once, sent for each task; its input and result aside."""
     damage: float
     """Tasks spoilt by each malicious principal, over the whole run."""
 
@@ -87,5 +92,6 @@ class Ledger:
             for_nothing=late.for_nothing / max(late.honest_jobs, 1),
             unserved=late.unserved / asked,
             messages=late.messages / served,
+            kilobytes=late.bytes / served / _KILO,
             damage=damage / principals if principals else 0.0,
         )

@@ -2,8 +2,8 @@
 
 Tasks are offered to bidders drawn at random, and to some that the poster knows. It awards to whom
 it thinks most of, or to nobody; now and then it probes a stranger. What came of it is signed and
-read by everybody. The rules are those of ``bazaar_node.market``; prices are all alike, so that
-the expected value of a bid follows from the score alone.
+read by everybody. The rules are those of ``bazaar_node.market``; where prices are all alike, the
+expected value of a bid follows from the score alone.
 """
 
 from collections.abc import Callable
@@ -12,25 +12,25 @@ from typing import Final
 
 import numpy as np
 
-from bazaar_node.market.experience import SEASONED_FROM
-from bazaar_node.market.invitations import INVITED_MAX
 from bazaar_node.market.probes import BUDGET, RATE
-from bazaar_node.market.valuation import SOLICITATIONS
 from bazaar_simulations.adversaries.adversary import Adversary, Bools, Crowd, Floats, Ints, Jobs
-from bazaar_simulations.population.auction import NOBODY, award, draw_bidders
-from bazaar_simulations.population.defences import Defence, Outcomes, View, defence
+from bazaar_simulations.population.auction import NOBODY, award
+from bazaar_simulations.population.awarding import Auctions, Awards, Tasks, look
+from bazaar_simulations.population.credit import Credit
+from bazaar_simulations.population.defences import Defence, Outcomes, defence
 from bazaar_simulations.population.figures import Counts, Figures, Ledger
 from bazaar_simulations.population.mixture import attacker_of
 from bazaar_simulations.population.rules import (
     ASKED_BY_HOSTILE,
+    BYTES_PER_BID,
+    BYTES_PER_JOB,
+    BYTES_PER_OFFER,
     MESSAGES_PER_JOB,
-    PRICE,
+    OFFERS_MAX,
     SPREAD,
-    TIES,
-    TOP,
-    USUAL_VALUE,
     hostile_posters,
     judged,
+    passes,
     signed,
 )
 from bazaar_simulations.population.setting import Setting
@@ -94,8 +94,9 @@ class Market:
         self._books = _Books(np.zeros(honest, np.int64), np.zeros(honest), np.zeros(honest))
         self._bad_met = np.zeros((size - honest, size), bool)
         self._ledger = Ledger()
+        self._auctions = Auctions(setting, self._defence, self._town, rng)
+        self._credit = Credit(honest, size)
         self._number = 0
-        self._is_last_call = False
 
     def round(self, number: int) -> None:
         """Let one round pass."""
@@ -104,15 +105,19 @@ class Market:
             self._town.welcome()
         egos = self._town.egos
         view = self._defence.view(egos)
+        refuses = view.declines
+        if self._defence.needs_credit:
+            refuses = refuses | self._credit.refuses(egos, view.is_fair)
         free = np.full(self._town.size, self._setting.capacity)
+        free[self._town.honest :] *= self._town.traits.takes
         values = self._rng.lognormal(0.0, SPREAD, len(egos))
-        bidders, is_bid = self._bids(egos, view)
-        chosen = self._choose(egos, view, (bidders, is_bid, values), free)
-        self._settle_tasks(egos, chosen, values)
+        tasks = Tasks(egos, values, self._books.receipts[egos], view, refuses)
+        awards = self._auctions.hold(tasks, free)
+        self._settle_tasks(tasks, awards)
         if self._defence.probes:
-            self._probe(egos, view, (bidders, is_bid, values, chosen), free)
+            self._probe(tasks, awards, free)
         if self._town.malicious_principals:
-            self._attack(egos, view, free)
+            self._attack(tasks, free)
         self._defence.pass_round()
         self._rename()
 
@@ -126,94 +131,12 @@ class Market:
         is_late = self._number >= self._setting.rounds // 2
         return self._ledger.second if is_late else self._ledger.first
 
-    # Awarding.
-
-    def _bids(self, egos: Ints, view: View) -> tuple[Ints, Bools]:
-        here = np.flatnonzero(self._town.is_here)
-        bidders, is_bid = draw_bidders(self._rng, egos, here, self._setting.bidders)
-        if self._defence.invites:
-            top = np.argsort(-view.scores, axis=1, kind="stable")[:, :TOP]
-            rows = np.arange(len(egos))[:, None]
-            picked = self._rng.permuted(top, axis=1)[:, :INVITED_MAX]
-            is_good = (view.scores[rows, picked] > view.least) & view.is_known[rows, picked]
-            is_good &= self._town.is_here[picked] & (picked != egos[:, None])
-            bidders = np.concatenate((bidders, picked), axis=1)
-            is_bid = np.concatenate((is_bid, is_good), axis=1)
-        self._counts.messages += 2 * int(is_bid.sum())
-        return bidders, is_bid & self._works_for(egos, view, bidders)
-
-    def _works_for(self, egos: Ints, view: View, bidders: Ints, rows: Ints | None = None) -> Bools:
-        """Tell which bidders do not decline: the malicious never do."""
-        place = np.full(self._town.size, NOBODY)
-        place[egos] = np.arange(len(egos))
-        row = place[bidders]
-        posters = egos if rows is None else egos[rows]
-        return np.asarray(~((row >= 0) & view.declines[row, posters[:, None]]))
-
-    def _choose(
-        self, egos: Ints, view: View, tasks: tuple[Ints, Bools, Floats], free: Ints
-    ) -> Ints:
-        bidders, is_bid, values = tasks
-        turn = self._rng.permutation(len(egos))
-        chosen = award(self._wishes(egos, view, (bidders, is_bid)), bidders, free, turn)
-        for again in range(SOLICITATIONS):
-            left = np.flatnonzero(chosen == NOBODY)
-            more = self._more_bids(egos, view, left)
-            self._is_last_call = again == SOLICITATIONS - 1
-            wishes = self._wishes(egos, view, more, left)
-            chosen[left] = award(wishes, more[0], free, turn[left])
-        self._is_last_call = False
-        left = np.flatnonzero(chosen == NOBODY)
-        left = left[values[left] <= USUAL_VALUE]
-        is_small = is_bid[left] & self._look(view.is_vouched & ~view.is_known, left, bidders[left])
-        wishes = np.where(is_small, self._look(view.scores, left, bidders[left]), -np.inf)
-        chosen[left] = award(wishes, bidders[left], free, turn[left])
-        return chosen
-
-    def _more_bids(self, egos: Ints, view: View, rows: Ints) -> tuple[Ints, Bools]:
-        here = np.flatnonzero(self._town.is_here)
-        more, is_more = draw_bidders(self._rng, egos[rows], here, self._setting.bidders)
-        if "invite again" in self._setting.tried:
-            scores = view.scores[rows] + 1e-9
-            is_good = (scores > view.least) & view.is_known[rows] & self._town.is_here
-            draw = np.where(is_good, self._rng.random(scores.shape), -1.0)
-            picked = np.argsort(-draw, axis=1)[:, :INVITED_MAX]
-            is_picked = np.take_along_axis(is_good, picked, axis=1)
-            more = np.concatenate((more, picked), axis=1)
-            is_more = np.concatenate((is_more, is_picked & (picked != egos[rows, None])), axis=1)
-        self._counts.messages += 2 * int(is_more.sum())
-        return more, is_more & self._works_for(egos, view, more, rows)
-
-    def _wishes(
-        self, egos: Ints, view: View, bids: tuple[Ints, Bools], rows: Ints | None = None
-    ) -> Floats:
-        """Return how much the posters, or some of them, would like each bidder."""
-        bidders, is_bid = bids
-        rows = np.arange(len(egos)) if rows is None else rows
-        scores = self._look(view.scores, rows, bidders)
-        if self._defence.declines:
-            tried = self._setting.tried
-            least = 3 if "seasoned by three" in tried else SEASONED_FROM
-            is_seasoned = self._books.receipts[egos[rows]] >= least
-            if "strangers last" in tried and not self._is_last_call:
-                is_seasoned[:] = True
-            if "known from the start" in tried:
-                is_seasoned |= view.is_known[rows].sum(axis=1) >= SEASONED_FROM
-            is_bid = is_bid & ((scores >= view.least) | ~is_seasoned[:, None])
-        scores = scores + self._rng.random(scores.shape) * TIES
-        if "vouched first" in self._setting.tried:
-            scores += self._look(view.is_vouched, rows, bidders) * TIES
-        return np.where(is_bid, scores, -np.inf)
-
-    @staticmethod
-    def _look(matrix: np.ndarray, rows: Ints, bidders: Ints) -> np.ndarray:
-        return np.asarray(matrix[rows[:, None], bidders])
-
     # Working.
 
-    def _settle_tasks(self, egos: Ints, chosen: Ints, values: Floats) -> None:
-        is_served = chosen != NOBODY
-        posters, workers, worth = egos[is_served], chosen[is_served], values[is_served]
+    def _settle_tasks(self, tasks: Tasks, awards: Awards) -> None:
+        is_served = awards.chosen != NOBODY
+        posters, workers = tasks.posters[is_served], awards.chosen[is_served]
+        worth = tasks.values[is_served]
         good = self._work(posters, workers, worth, is_probe=False)
         self._books.value[posters] += worth
         counts, honest = self._counts, self._town.honest
@@ -229,7 +152,11 @@ class Market:
         is_new = (workers >= honest - self._town.newcomers) & ~is_malicious
         counts.to_newcomers += int(is_new.sum())
         counts.honest_jobs += int((good & ~is_malicious).sum())
-        counts.messages += MESSAGES_PER_JOB * len(workers)
+        bids = int(awards.bidders.sum())
+        counts.messages += 2 * bids + MESSAGES_PER_JOB * len(workers)
+        offers = np.minimum(awards.bidders[is_served], OFFERS_MAX)
+        counts.bytes += BYTES_PER_BID * bids + BYTES_PER_JOB * len(workers)
+        counts.bytes += BYTES_PER_OFFER * int(offers.sum())
 
     def _work(self, posters: Ints, workers: Ints, values: Floats, *, is_probe: bool) -> Bools:
         """Let the work be done, and tell the defence what both sides sign."""
@@ -251,33 +178,38 @@ class Market:
             self._bad_met[members, posters[bad_ones]] |= ~good[bad_ones]
         np.add.at(self._done, workers, 1)
         np.add.at(self._books.receipts, posters, 1)
-        who = posters, workers
-        self._defence.rate(signed(who, good, town.honest, town.traits, is_probe=is_probe))
+        who, seen = (posters, workers), good.copy()
+        seen[bad_ones] = passes(good[bad_ones], members, town.traits, self._rng, is_probe=is_probe)
+        self._defence.rate(signed(who, seen, town.honest, town.traits, is_probe=is_probe))
+        self._credit.note(posters, workers, seen)
         return np.asarray(good)
 
-    def _probe(
-        self, egos: Ints, view: View, tasks: tuple[Ints, Bools, Floats, Ints], free: Ints
-    ) -> None:
+    def _probe(self, tasks: Tasks, awards: Awards, free: Ints) -> None:
         """Give strangers tasks whose answers are known, as far as there is money for it."""
-        bidders, is_bid, values, chosen = tasks
-        cost = PRICE * values
+        egos, view, chosen = tasks.posters, tasks.view, awards.chosen
+        bidders, prices = awards.bids.bidders, self._town.prices
         left = self._books.value[egos] * BUDGET / _THOUSAND - self._books.spent[egos]
         is_tried = (chosen != NOBODY) & (self._rng.random(len(egos)) < RATE / _THOUSAND)
-        rows = np.flatnonzero(is_tried & (cost <= left))
+        rows = np.flatnonzero(is_tried & (left > 0))
         if not len(rows):
             return
-        is_stranger = is_bid[rows] & ~self._look(view.is_known, rows, bidders[rows])
-        is_stranger &= bidders[rows] != chosen[rows][:, None]
+        bidders = bidders[rows]
+        is_stranger = awards.bids.is_bid[rows] & ~look(view.is_known, rows, bidders)
+        is_stranger &= bidders != chosen[rows][:, None]
+        is_stranger &= prices[bidders] * tasks.values[rows, None] <= left[rows, None]
         wishes = self._rng.random(is_stranger.shape)
-        wishes += self._look(view.is_vouched, rows, bidders[rows])
+        wishes += look(view.is_vouched, rows, bidders)
         wishes = np.where(is_stranger, wishes, -np.inf)
-        probed = award(wishes, bidders[rows], free, self._rng.permutation(len(rows)))
+        probed = award(wishes, bidders, free, self._rng.permutation(len(rows)))
         rows, probed = rows[probed != NOBODY], probed[probed != NOBODY]
-        self._work(egos[rows], probed, values[rows], is_probe=True)
-        self._books.spent[egos[rows]] += cost[rows]
-        self._counts.probes += len(rows)
-        self._counts.probe_cost += float(cost[rows].sum())
-        self._counts.messages += MESSAGES_PER_JOB * len(rows)
+        self._work(egos[rows], probed, tasks.values[rows], is_probe=True)
+        cost = prices[probed] * tasks.values[rows]
+        self._books.spent[egos[rows]] += cost
+        counts = self._counts
+        counts.probes += len(rows)
+        counts.probe_cost += float(cost.sum())
+        counts.messages += MESSAGES_PER_JOB * len(rows)
+        counts.bytes += (BYTES_PER_JOB + BYTES_PER_OFFER) * len(rows)
 
     # Attacking.
 
@@ -294,7 +226,7 @@ class Market:
             rng=self._rng,
         )
 
-    def _attack(self, egos: Ints, view: View, free: Ints) -> None:
+    def _attack(self, tasks: Tasks, free: Ints) -> None:
         crowd = self._crowd()
         trades = self._adversary.trades(crowd)
         ones = np.ones(len(trades.raters))
@@ -302,14 +234,14 @@ class Market:
         claims = self._adversary.claims(crowd)
         self._defence.hear(claims.raters, claims.subjects, np.where(claims.good, 1.0, -1.0))
         if self._town.traits.posts.any():
-            self._post_hostile(crowd, (egos, view), free)
+            self._post_hostile(crowd, tasks, free)
 
-    def _post_hostile(self, crowd: Crowd, sight: tuple[Ints, View], free: Ints) -> None:
+    def _post_hostile(self, crowd: Crowd, tasks: Tasks, free: Ints) -> None:
         """Let each malicious principal give away a task, under any of its identities."""
-        egos, view = sight
+        egos = tasks.posters
         posters = hostile_posters(self._town.traits, self._rng)
         asked = self._rng.integers(0, len(egos), (len(posters), ASKED_BY_HOSTILE))
-        is_willing = ~view.declines[asked, (posters + crowd.first)[:, None]]
+        is_willing = ~tasks.refuses[asked, (posters + crowd.first)[:, None]]
         wishes = np.where(is_willing, self._rng.random(asked.shape), -np.inf)
         turn = self._rng.permutation(len(posters))
         workers = award(wishes, egos[asked], free, turn)
@@ -318,6 +250,7 @@ class Market:
         verdicts = self._adversary.verdicts(crowd, posters, workers, good)
         np.add.at(self._done, workers, 1)
         self._defence.rate(judged(posters + crowd.first, workers, good, verdicts))
+        self._credit.note(posters + crowd.first, workers, verdicts > 0)
         self._counts.for_nothing += int((good & (verdicts <= 0)).sum())
         self._counts.honest_jobs += int(good.sum())
 
@@ -328,5 +261,6 @@ class Market:
         renamed = np.flatnonzero(is_old) + self._town.honest
         if len(renamed):
             self._defence.forget(renamed)
+            self._credit.forget(renamed)
             self._done[renamed] = 0
             self._bad_met[renamed - self._town.honest] = False

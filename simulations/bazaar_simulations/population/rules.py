@@ -7,8 +7,9 @@ import numpy as np
 from bazaar_simulations.adversaries.adversary import Bools, Floats, Ints, Traits
 from bazaar_simulations.population.defences import Outcomes
 from bazaar_simulations.population.evidence import BREACH_JOBS, DISPUTED_JOBS, NO_VERDICT_JOBS
+from bazaar_simulations.population.setting import USUAL_PRICE
 
-PRICE: Final = 0.6
+PRICE: Final = USUAL_PRICE
 """What a job costs, of what it is worth to its poster."""
 USUAL_VALUE: Final = 1.0
 """The median of the values."""
@@ -20,6 +21,13 @@ TIES: Final = 1e-9
 """By how much chance may move a score: it decides between equals only."""
 MESSAGES_PER_JOB: Final = 5
 """Post, award, accept, result and verdict; bids are counted one by one."""
+BYTES_PER_BID: Final = 293 + 433
+"""The post to who hears of it, and its sealed bid, as they are signed."""
+BYTES_PER_JOB: Final = 293 + 392 + 299 + 316 + 275
+"""Post, award, accept, result (its record alone) and verdict."""
+BYTES_PER_OFFER: Final = 38
+"""What each bidder that was considered adds to the award."""
+OFFERS_MAX: Final = 16
 
 
 def signed(
@@ -29,7 +37,7 @@ def signed(
 
     Args:
         who: The posters, and the workers.
-        good: Whether the work was good.
+        good: Whether the work was good in the eyes of the posters.
         honest: How many honest ones there are.
         traits: Of the others, who have the numbers that follow.
         is_probe: Whether the poster can prove that a result is wrong.
@@ -46,6 +54,19 @@ def signed(
         blame[disputed] = 1.0 if is_probe else DISPUTED_JOBS
         of_poster[disputed] = -DISPUTED_JOBS
     return Outcomes(posters, workers, np.where(good, 1.0, -blame), of_poster)
+
+
+def passes(
+    good: Bools, members: Ints, traits: Traits, rng: np.random.Generator, *, is_probe: bool
+) -> Bools:
+    """Return which work of ``members`` its posters take for good: some see nothing wrong with it.
+
+    Who knows the answer, as in a probe, is not fooled.
+    """
+    unseen = traits.unseen[members]
+    if is_probe or not unseen.any():
+        return good
+    return np.asarray(good | (rng.random(len(good)) < unseen))
 
 
 def judged(posters: Ints, workers: Ints, good: Bools, verdicts: Ints) -> Outcomes:

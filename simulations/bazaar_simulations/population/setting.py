@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+USUAL_PRICE: Final = 0.6
+"""Of a job, as a part of what it is worth to its poster."""
 NOTHING_OFF: Final[frozenset[str]] = frozenset()
 PARTS: Final = (
     "walk",
@@ -16,17 +18,19 @@ PARTS: Final = (
     "probes",
     "declining",
     "invitations",
+    "credit",
 )
 """What can be taken out of our defence, one at a time, to see what it is good for."""
 PROPOSALS: Final = {
-    "blamed posters": "decline a poster only if there is bad evidence about it",
-    "known by a quarter": "a poster is known from a quarter of a job on, not from half of one",
-    "invite again": "with each extension invite five more, of all that stand high enough",
     "rounds of posting": "opinions fade by what their rater has posted, not by its whole log",
     "known from the start": "turn down strangers from the first task on, where ten are known",
-    "vouched first": "of bidders that score alike, take one that is vouched for",
-    "strangers last": "take strangers before ten receipts too only after the extensions",
     "seasoned by three": "turn down strangers from three receipts on, not from ten",
+    "vouched first": "of bidders that score alike, take one that is vouched for",
+    "kinder priors": "expect no less than half of whom one good job at least is known",
+    "named": "expect of those whom the owner named nine good jobs in ten",
+    "one in two": "before ten receipts, give strangers one task in two",
+    "small ones first": "before ten receipts, give strangers small tasks only",
+    "vouched only": "before ten receipts, give nothing to strangers for whom nobody answers",
 }
 """Changes to the product that were tried here: none of them is in it."""
 
@@ -56,6 +60,8 @@ class Setting:
     """Of the honest, for how many another honest agent vouches."""
     fooled: float = 0.05
     """Of the malicious, for how many an honest agent vouches by mistake."""
+    price_spread: float = 0.0
+    """How far prices differ from the usual one, of a task's value; the malicious ask the least."""
     mix: tuple[tuple[str, float], ...] = ()
     """If any, the adversaries that attack together, each with its share (``mixture.mixed``);
     ``attack`` is only what it is called then."""

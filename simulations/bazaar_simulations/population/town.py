@@ -6,7 +6,7 @@ import numpy as np
 
 from bazaar_protocol.limits import VOUCHES_COUNTED_MAX
 from bazaar_simulations.adversaries.adversary import Adversary, Bools, Floats, Ints, Traits
-from bazaar_simulations.population.setting import Setting
+from bazaar_simulations.population.setting import USUAL_PRICE, Setting
 
 SEEDS: int = 3
 """So many honest agents are named by everybody's owner (and pre-trusted in EigenTrust)."""
@@ -26,6 +26,8 @@ class Town:
     """Of the malicious."""
     quality: Floats
     """How often an agent succeeds when it tries."""
+    prices: Floats
+    """What an agent asks for a job, of what that is worth to its poster."""
     vouches: Floats
     """By voucher and vouched, 1 where one answers for the other."""
     is_here: Bools
@@ -64,7 +66,11 @@ def settle(setting: Setting, adversary: Adversary, rng: np.random.Generator) -> 
     for seller, buyer in zip(sellers, buyers, strict=True):
         _vouch(vouches, honest + int(seller), honest + int(buyer))
     quality = rng.uniform(*QUALITY, size)
-    return Town(honest, newcomers, size, bad, traits, quality, vouches, is_here)
+    prices = np.full(size, USUAL_PRICE)
+    if setting.price_spread:
+        prices[:honest] += rng.uniform(-1.0, 1.0, honest) * setting.price_spread
+        prices[honest:] -= setting.price_spread
+    return Town(honest, newcomers, size, bad, traits, quality, prices, vouches, is_here)
 
 
 def _vouch(vouches: Floats, voucher: int, vouched: int) -> None:
