@@ -157,7 +157,8 @@ def test_a_bid_is_worth_what_the_protocol_says() -> None:
         offers = [
             Offer(
                 RecordId(int(one).to_bytes(32)), AgentId(int(one).to_bytes(32)),
-                BidTerms(round(float(town.prices[one]) * ceiling), 1, 1, 1), round(float(scores[place]) * SCALE),
+                BidTerms(round(float(town.prices[one]) * ceiling), 1, 1, 1),
+                round(float(scores[place]) * SCALE),
             )
             for place, one in enumerate(bidders)
         ]  # fmt: skip
