@@ -134,12 +134,12 @@ async def test_without_its_database_it_accepts_nothing(relay: SharedRelay) -> No
     entry = ada.intake(1)
     (status,) = await client.publish(entry)
     assert status.startswith("storage:")
-    assert not process.service.is_ready
+    assert process.service.health.trouble == "it cannot reach its store"
     answer = await client.ask(frames.Claim, entry.id)
     assert isinstance(answer, frames.Error)
     assert answer.code == "storage"
     await relay.server.let_in(relay.address)
-    await until(lambda: process.service.is_ready, bool)
+    await until(lambda: process.service.health.trouble != "it cannot reach its store", bool)
     assert await client.publish(entry) == ("accepted",)
 
 

@@ -50,6 +50,7 @@ from bazaar_relay.peering.peer_office import Host, PeerOffice
 from bazaar_relay.serving import reading
 from bazaar_relay.serving.connection import Connection
 from bazaar_relay.serving.counters import Counters
+from bazaar_relay.serving.health import Health
 from bazaar_relay.serving.information import About, document, features, software
 from bazaar_relay.serving.intake import THREADS, Intake
 from bazaar_relay.serving.outgoing import Outgoing
@@ -85,7 +86,6 @@ class RelayService:
     ) -> None:
         metrics = options.metrics or Metrics()
         self.counters = Counters(metrics)
-        self._is_started = False
         self.machine = machine_for(store)(
             keys,
             recovery=options.recovery or recovery_hash(keys.agent),
@@ -114,7 +114,7 @@ class RelayService:
         )
         self._readers: dict[ConnectionId, asyncio.Task[None]] = {}
         self._links = 0
-        self._is_stopping = False
+        self.health = Health(lambda: self._sharing is None or self._sharing.is_reachable)
         self._threads = (
             ThreadPoolExecutor(THREADS, "verify") if options.verifies_in_threads else None
         )
@@ -150,12 +150,6 @@ class RelayService:
                 await service._stop(loops)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it serves, and its store can be reached."""
-        is_cut_off = self._sharing is not None and not self._sharing.is_reachable
-        return self._is_started and not self._is_stopping and not is_cut_off
-
-    @property
     def addresses(self) -> Sequence[str]:
         """Where the relay can be dialed, as far as it was told."""
         return self._addresses
@@ -185,7 +179,7 @@ class RelayService:
 
     def on_link(self, link: Link) -> None:
         """Serve a node that has opened ``link``."""
-        if self._is_stopping:
+        if self.health.is_stopping:
             link.close()
             return
         self._links += 1
@@ -200,7 +194,7 @@ class RelayService:
         own = partial(reading.start, self._store)
         start = own if self._sharing is None else self._sharing.start
         self._run(await start(self._keys.agent, now_ms))
-        self._is_started = True
+        self.health.is_started = True
         sharing = [] if self._sharing is None else [self._tasks.create_task(self._sharing.serve())]
         return [
             *sharing,
@@ -214,7 +208,7 @@ class RelayService:
 
         What still waits is not answered: nobody was promised anything about it.
         """
-        self._is_stopping = True
+        self.health.is_stopping = True
         self.peers.stop()
         self._outgoing.stop_feeds()
         self._intake.stop()
@@ -361,8 +355,10 @@ class RelayService:
             kept = await self._store.commit(batch)
         except StorageError as error:
             self.counters.failures.inc()
+            self.health.kept(is_well=False)
             self._log.error("commit failed", reason=str(error))
             return CommitFailed(str(error))
+        self.health.kept(is_well=True)
         self.counters.commits.inc()
         self.counters.group_size.observe(len(batch.records))
         return Committed(kept)

@@ -14,12 +14,13 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from bazaar_host.metrics import CONTENT_TYPE, render
 from bazaar_protocol.errors import AddressInUse
 from bazaar_relay.serving.information import MEDIA_TYPE
+from bazaar_relay.serving.page import HEADERS, Now, page
 from bazaar_relay.serving.service import RelayService
 
 _HEADER_TIMEOUT_S: Final = 5
@@ -65,16 +66,21 @@ async def open_web(service: RelayService, place: tuple[str, int]) -> AsyncGenera
 def make_app(service: RelayService) -> Starlette:
     """Return the application that answers for ``service``."""
 
-    async def information(_request: Request) -> Response:
-        return Response(service.information(), media_type=MEDIA_TYPE)
+    async def information(request: Request) -> Response:
+        if _is_for_people(request):
+            now = Now(service.health.trouble, service.health.up_s, service.machine.sizes)
+            return HTMLResponse(page(service.information(), now), headers=HEADERS)
+        # Nothing in it is secret, and pages that list relays may want to read it.
+        headers = {"Access-Control-Allow-Origin": "*", "Vary": "Accept"}
+        return Response(service.information(), media_type=MEDIA_TYPE, headers=headers)
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> Response:
-        if service.is_ready:
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse("not ready\n", 503)
+        if service.health.trouble:
+            return PlainTextResponse(f"not ready: {service.health.trouble}\n", 503)
+        return PlainTextResponse("ready\n")
 
     async def metrics(_request: Request) -> Response:
         machine = service.machine
@@ -93,6 +99,13 @@ def make_app(service: RelayService) -> Starlette:
             Route("/metrics", metrics),
         ]
     )
+
+
+def _is_for_people(request: Request) -> bool:
+    """Tell whether a browser asks; who takes anything gets what programs read."""
+    accepted = request.headers.get("accept", "")
+    kinds = [one.partition(";")[0].strip().lower() for one in accepted.split(",")]
+    return "text/html" in kinds and MEDIA_TYPE not in kinds
 
 
 def _listen(place: tuple[str, int]) -> socket.socket:
