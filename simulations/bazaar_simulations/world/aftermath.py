@@ -53,8 +53,7 @@ class Aftermath:
         check_terminal(self._world.honest)
         check_results(self._world.honest)
         self._check_market()
-        if len(self._world.relays) == 1:
-            # With several, an old copy may be caught up while the one that matters is away.
+        if self._world.everything_is_known:
             check_agreement(self._world.honest)
         await self._wait_until_all_is_out()
 

@@ -96,8 +96,8 @@ class World:
         self.figures: dict[str, float] = {}
         """What came of it; there once it has run."""
         self._cast = cast or Cast()
-        self._aftermath = Aftermath(self)
         self._counts = (agents, relays)
+        self._aftermath = Aftermath(self)
         self._seconds = 0.0
         self._makers = (make_node, make_relay)
         self._chance = Chance(seed)
@@ -110,6 +110,15 @@ class World:
         self._watches: dict[str, NodeWatch | RelayWatch] = {}
         self._storms: Storms | None = None
         self._broken: asyncio.Future[BrokenInvariant]
+
+    @property
+    def everything_is_known(self) -> bool:
+        """Whether whoever comes back can learn all that it ever signed.
+
+        With several relays, an old copy may be caught up while the one that matters is away.
+        """
+        relays = self._counts[1] + len(self._cast.relays)
+        return relays == 1 or not self.weather.restore_every_s
 
     @property
     def honest(self) -> list[NodeProcess]:
