@@ -1,5 +1,6 @@
 """Many worlds, one after the other in several processes, until one breaks or the time is up."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -40,6 +41,7 @@ class Swept:
 
 def run_one(scenario: str, seed: int) -> Ran:
     """Run one world to its end, and say what came of it."""
+    gc.collect()  # what is left of the world before holds databases, and is seldom looked for
     world = find(scenario).world(seed)
     try:
         world.run(find(scenario).seconds)
