@@ -124,6 +124,20 @@ async def test_a_turn_keeps_others_waiting_and_ends_with_its_process(address: st
         await one.end_turn()
 
 
+async def test_who_does_nothing_in_its_turn_loses_it(address: str) -> None:
+    async with (
+        PostgresStore.open(address, name=NAME) as one,
+        PostgresStore.open(address, name=NAME) as two,
+    ):
+        await two.begin_turn()
+        async with asyncio.timeout(12):  # the server waits for five seconds
+            assert (await one.commit(new(1))).cursors == [1]
+        with pytest.raises(StorageError):
+            await two.commit(new(2))
+        assert [entry.record for entry in (await two.begin_turn()).entries] == [decline(1)]
+        assert (await two.commit(new(2))).cursors == [2]
+
+
 async def test_news_come_in_pieces_and_once(address: str) -> None:
     async with (
         PostgresStore.open(address, name=NAME) as one,

@@ -203,6 +203,24 @@ async def test_a_lost_lease_is_ended_by_whoever_is_left(relay: SharedRelay) -> N
     assert breach.accept.id == accept.id
 
 
+async def test_a_witness_has_heard_what_the_others_heard(relay: SharedRelay) -> None:
+    one, two = await relay.process("one"), await relay.process("two")
+    ada, bo = Trader.named("ada"), Trader.named("bo")
+    begun, post = ada.genesis(), ada.post(mode="claim", bid_window_ms=0)
+    award = ada.award(post, bo.agent)
+    assert set(await (await one.join(ada)).publish(begun, post, award)) == {"accepted"}
+    worker = await two.join(bo)
+    assert set(await worker.publish(bo.genesis(), bo.accept(award))) == {"accepted"}
+    first, second = (bo.heartbeat(award, relay.now_ms + number) for number in range(2))
+    assert await worker.publish(first) == ("accepted",)
+    (status,) = await worker.publish(second)
+    assert status == "stale: this lease was renewed a moment ago"
+    await one.has_heard_all()
+    task = one.service.machine._state.tasks.get(post.id)
+    assert task is not None
+    assert task.heartbeat == second, "who is asked for a witness here must know of it"
+
+
 async def test_a_post_wakes_workers_wherever_they_listen(relay: SharedRelay) -> None:
     one, two = await relay.process("one"), await relay.process("two")
     ada, bo = Trader.named("ada"), Trader.named("bo")

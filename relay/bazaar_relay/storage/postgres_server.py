@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 import asyncpg
@@ -83,7 +83,8 @@ class Server:
             if not db.is_closed() and db.is_in_transaction():
                 await db.execute("ROLLBACK")
         except _TROUBLE:
-            db.terminate()
+            with suppress(asyncpg.InterfaceError):  # the pool has taken a broken one away itself
+                db.terminate()
         finally:
             await self._pool.release(db)
 
