@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -34,7 +34,7 @@ class Asker:
             finally:
                 listening.cancel()
 
-    async def ask(self, kind: type[ToRelay], *parts: Any) -> FromRelay:
+    async def ask(self, kind: Callable[..., ToRelay], *parts: Any) -> FromRelay:
         """Send a request and return its answer."""
         number = next(self._numbers)
         answer: asyncio.Future[FromRelay] = asyncio.get_running_loop().create_future()

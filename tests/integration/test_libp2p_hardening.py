@@ -35,10 +35,11 @@ from bazaar_protocol.identity import Keypair
 
 ANY_PORT = ["/ip4/127.0.0.1/tcp/0"]
 PLACE = Libp2pPlace()
+USUAL = ConnectionLimits()
 
 
 @asynccontextmanager
-async def victim(**bounds: int) -> AsyncGenerator[Program]:
+async def victim(bounds: ConnectionLimits = USUAL) -> AsyncGenerator[Program]:
     """Open a host that listens, with a few limits of its own."""
     keys = Keypair.from_name("victim")
     inbound: asyncio.Queue[Link] = asyncio.Queue()
@@ -47,7 +48,7 @@ async def victim(**bounds: int) -> AsyncGenerator[Program]:
         ANY_PORT,
         [RELAY_PROTOCOL],
         inbound.put_nowait,
-        bounds=ConnectionLimits(**bounds),
+        bounds=bounds,
     ) as transport:
         yield Program(transport, keys, inbound)
 
@@ -209,16 +210,28 @@ async def test_slots_are_given_back_after_300_connections(host: Program) -> None
 
 
 async def test_a_hundred_links_one_after_the_other_share_a_connection() -> None:
-    async with victim(per_address_max=1) as host, PLACE.open("client", listen=[]) as client:
+    async with (
+        victim(ConnectionLimits(per_address_max=1)) as host,
+        PLACE.open("client", listen=[]) as client,
+    ):
         for _ in range(100):
             ours, theirs = await client.pair(host)
             ours.close()
             await theirs.wait_closed()
 
 
-@pytest.mark.parametrize("bound", ["per_address_max", "pending_max", "total_max"])
-async def test_connections_past_a_bound_are_refused_until_one_ends(bound: str) -> None:
-    async with victim(**{bound: 2}) as host:
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ConnectionLimits(per_address_max=2),
+        ConnectionLimits(pending_max=2),
+        ConnectionLimits(total_max=2),
+    ],
+)
+async def test_connections_past_a_bound_are_refused_until_one_ends(
+    bounds: ConnectionLimits,
+) -> None:
+    async with victim(bounds) as host:
         callers = [await Caller.connect(address_of(host)) for _ in range(3)]
         admitted = [await caller.is_admitted() for caller in callers]
         assert admitted.count(True) == 2
@@ -229,7 +242,7 @@ async def test_connections_past_a_bound_are_refused_until_one_ends(bound: str) -
 
 async def test_streams_past_the_bound_are_refused() -> None:
     async with (
-        victim(per_address_max=1, streams_max=2) as host,
+        victim(ConnectionLimits(per_address_max=1, streams_max=2)) as host,
         PLACE.open("client", listen=[]) as client,
     ):
         first, second = await client.pair(host), await client.pair(host)
