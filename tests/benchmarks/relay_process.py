@@ -30,9 +30,13 @@ class RelayProcess:
 
     async def commits(self) -> float:
         """Return how many groups it has made durable so far."""
+        return await self.metric(COMMITS)
+
+    async def metric(self, name: str, label: str = "") -> float:
+        """Return one of its metrics; 0 if there is none such yet."""
         text = await asyncio.to_thread(_get, f"http://{self.http}/metrics")
-        line = next(line for line in text.splitlines() if line.startswith(COMMITS))
-        return float(line.removeprefix(COMMITS))
+        lines = (line for line in text.splitlines() if line.startswith(name) and label in line)
+        return float(next(lines, "0").rpartition(" ")[2])
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from tests.town import TERMINAL, Site, Town, raw_client, town, until
 
 from bazaar_protocol import frames
 from bazaar_protocol.frames import Filter
-from bazaar_protocol.identity import to_did
+from bazaar_protocol.identity import AgentId, parse_agent, to_did
 from bazaar_protocol.records import Record
 from bazaar_relay.homes import Home, Running, find_running
 from bazaar_relay.peering.peer_state import PeerState
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("heavy")
 
 async def relays(it: Town, *names: str) -> dict[str, Site]:
     """Start relays, each of which follows all others; they are told when all are up."""
-    sites = dict(zip(names, await asyncio.gather(*map(it.relay, names)), strict=True))
+    sites = {name: await it.relay(name) for name in names}
     for name, site in sites.items():
         others = [sites[one].running.address for one in names if one != name]
         follow(site, others)
@@ -41,6 +41,10 @@ def peers_of(site: Site) -> tuple[PeerState, ...]:
     return found.peers
 
 
+def agent_of(relay: Site) -> AgentId:
+    return parse_agent(relay.running.address.rpartition("/")[2])
+
+
 async def are_live(site: Site, count: int) -> None:
     await until(
         lambda: [peer.stage for peer in peers_of(site)], lambda seen: seen == ["live"] * count
@@ -54,16 +58,18 @@ async def test_nodes_of_different_relays_trade_and_survive_a_relays_end(tmp_path
         ada = await it.node("ada", is_up=False)
         it.address = sites["two"].running.address
         bo = await it.node("bo", "--offer", "word.find", "--exec", "echo 1", is_up=False)
-        await asyncio.gather(ada.up(), bo.up())
+        await ada.up()
+        await bo.up()
         auction = await ada.post("word.find", bid_window_ms=400)
         assert (await ada.reached(auction.id, *TERMINAL)).task.state == "accepted"
         claim = await ada.post("word.find", mode="claim", sequencer="relay", price=5)
         done = await ada.reached(claim.id, *TERMINAL)
         assert done.task.state == "accepted"
-        one = to_did(Home(sites["one"].home).keys.read(None).agent)
-        assert done.task.sequencer == one  # to which the worker has no link
+        it.address = sites["three"].running.address
+        awards = [one for one in await it.relay_task(claim.id) if one.kind == "award"]
+        assert [one.author for one in awards] == [agent_of(sites["one"])]  # not one of the worker's
         await sites["three"].crash()
-        direct = await ada.post("word.find", mode="direct", worker=await bo.agent())
+        direct = await ada.post("word.find", mode="direct", worker=await bo.agent(), price=5)
         assert (await ada.reached(direct.id, *TERMINAL)).task.state == "accepted"
 
 
@@ -108,7 +114,8 @@ async def test_relays_catch_up_after_kills_and_expose_who_told_them_different_th
         await sites["two"].up()
         forked = [fork.intake(2), fork.intake(3)]
         assert await exchange(sites["two"], fork, *forked) == ("accepted",) * 2
-        await asyncio.gather(sites["one"].up(), sites["three"].up())
+        await sites["one"].up()
+        await sites["three"].up()
         for site in sites.values():
             await wait_for(site, more[-2])
             async with raw_client(site.running.address, "reader") as client:
@@ -127,6 +134,6 @@ async def test_a_relay_says_how_things_stand_with_its_peers(tmp_path: Path) -> N
             lambda: peers_of(sites["one"]), lambda states: states[0].stage == "connecting"
         )
         assert seen.trouble
-        assert seen.agent == to_did(Home(sites["two"].home).keys.read(None).agent)
+        assert seen.agent == to_did(agent_of(sites["two"]))
         follow(sites["one"], [])
         await until(lambda: peers_of(sites["one"]), lambda states: states == ())
