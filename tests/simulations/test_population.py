@@ -189,6 +189,6 @@ def test_eigentrust_comes_out_as_published() -> None:
         network = of_share(threat, 0.7)
         assert bad_downloads(network) < 0.3
         assert bad_downloads(replace(network, uses_trust=False)) > 0.7
-    half = bad_downloads(Network("C", 53, 20, bad_files=0.5))
-    assert half > 2 * bad_downloads(Network("C", 53, 20, bad_files=0.1))
-    assert half > 2 * bad_downloads(Network("C", 53, 20, bad_files=1.0))
+    half = bad_downloads(Network("C", 50, 20, bad_files=0.5))
+    assert half > 2 * bad_downloads(Network("C", 50, 20, bad_files=0.1))
+    assert half > 2 * bad_downloads(Network("C", 50, 20, bad_files=1.0))

@@ -2,8 +2,8 @@
 
 Kamvar, Schlosser & Garcia-Molina 2003, section 7: a network that shares files; good peers serve a
 bad file once in twenty times; in each cycle every peer asks fifty times or so for a file. Malicious
-peers answer twice as many queries as the good. Whom to load from is drawn by trust, and with a
-chance of one in ten among those with none.
+peers join a network of sixty good and three pre-trusted ones, and answer twice as many queries as
+these. Whom to load from is drawn by trust, and with a chance of one in ten among those with none.
 
 =====  =============================================================================
 A      malicious peers serve bad files, and praise whoever serves bad files
@@ -27,6 +27,7 @@ Threat: TypeAlias = Literal["A", "B", "C", "D"]
 
 _PLAIN: Final[tuple[Threat, ...]] = ("A", "B")
 _PRE_TRUSTED: Final = 3
+_GOOD: Final = 60
 _CYCLES: Final = 30
 _COUNTED_FROM: Final = 15
 """What comes before is how trust begins; the published curves are of a steady state."""
@@ -64,9 +65,8 @@ class Found:
 
 
 def of_share(threat: Threat, share: float) -> Network:
-    """Return the network of sixty peers, three more that are pre-trusted, and a malicious share."""
-    malicious = round(60 * share)
-    return Network(threat, 60 - malicious, malicious)
+    """Return sixty good peers, three that are pre-trusted, and the malicious who join them."""
+    return Network(threat, _GOOD, round((_GOOD + _PRE_TRUSTED) * share / (1.0 - share)))
 
 
 def bad_downloads(network: Network) -> float:
@@ -85,9 +85,9 @@ def check(seeds: Sequence[int]) -> list[Found]:
     """Return the curves of all four threat models, without and with trust."""
     networks = [(f"{share:.0%} malicious", of_share(threat, share))
                 for threat in _PLAIN for share in (0.0, 0.2, 0.4, 0.7)]  # fmt: skip
-    networks += [(f"{share:.0%} bad files", Network("C", 53, 20, bad_files=share))
+    networks += [(f"{share:.0%} bad files", Network("C", 50, 20, bad_files=share))
                  for share in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]  # fmt: skip
-    networks += [(f"{bad} malicious, {spies} spies", Network("D", 63, bad, spies))
+    networks += [(f"{bad} malicious, {spies} spies", Network("D", _GOOD, bad, spies))
                  for bad, spies in ((40, 0), (36, 4), (30, 10), (20, 20), (10, 30))]  # fmt: skip
     return [
         Found(
