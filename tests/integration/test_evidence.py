@@ -197,6 +197,21 @@ async def test_a_receipt_and_a_statement_that_contradict_each_other_convict_a_re
                 assert (flaw.what, flaw.source) == ("omission", record.author)
 
 
+async def test_a_relay_that_leaves_something_out_is_found_out_while_the_link_holds(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "INTAKE_AFTER_MS", 20)
+    relay, store = site.keys(1).agent, Forgetful(bytes(32))
+    async with site.relay(1, store=store), site.relay(2), site.node("ada", (1, 2)) as ada:
+        await eventually(lambda: receipt(ada.archive, relay))
+        store.denied.add(parse_agent((await ada.status()).agent))
+        await ada.archive.ask_for_receipts()
+        await ada.archive.ask_for_receipts()
+        record = await convicted(ada.archive, relay)
+        assert isinstance(record.body, evidence_kinds.Omission)
+        assert (await ada.archive.history(relay)).conviction is not None
+
+
 async def test_a_trade_is_evidence_for_both_sides_of_it(site: Site) -> None:
     """And what one of them shows to a third, the third believes as far as it can check it."""
     offer = OfferSettings(capability="text.count", command="printf {}", price=5)

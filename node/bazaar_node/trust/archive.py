@@ -34,6 +34,7 @@ from bazaar_protocol import limits
 from bazaar_protocol.errors import RemoteError, StorageError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
+from bazaar_protocol.records import unseal
 from bazaar_reputation.book import Book
 from bazaar_reputation.scores import Scorer
 
@@ -63,6 +64,8 @@ class Archive:
         self.requests = Requests()
         self.office = office
         self._receipts = Receipts(evidence, office.keys)
+        self._confronted: set[AgentId] = set()
+        """The relays of which it was proved, since we began, that they leave something out."""
         self._syncer = Syncer(evidence, self._sessions, self.requests)
         self._has_wishes = asyncio.Event()
         office.confront = self._confront
@@ -176,6 +179,9 @@ class Archive:
     async def ask_for_receipts(self) -> None:
         """Ask each relay for the receipt of our newest entry, and tell what it was not told.
 
+        Each is also asked how much of our log it has: one that has less than it gave its receipt
+        for, and not only after a new link, has to sign that.
+
         Raises:
             StorageError: Our store fails us.
 
@@ -183,9 +189,16 @@ class Archive:
         for relay, session in self._sessions().items():
             try:
                 await self._receipts.ask(relay, session)
+                await self._compare(relay, session)
             except RemoteError as error:
                 log.debug("no receipt", relay=session.address, trouble=str(error))
         await self.tell()
+
+    async def _compare(self, relay: AgentId, session: RelaySession) -> None:
+        head = await session.head(self.office.keys.agent)
+        known = 0 if head is None else unseal(head).seq
+        if relay not in self._confronted and await self._receipts.confront(relay, session, known):
+            self._confronted.add(relay)
 
     async def _resume(self) -> None:
         await rebuilding.resume(self.evidence)
