@@ -35,6 +35,7 @@ from bazaar_relay.storage.postgres_store import PostgresStore
 from bazaar_relay.storage.store import ID_BYTES
 
 _POSTS_AT_ONCE = 20
+_POSTS_EACH = 500
 _LOG_PAGE = 1000
 # No award is replaced because its worker was slow: then two grants of a task are two by mistake.
 _PATIENT = Lease(600_000, 3_600_000, 600_000, 3)
@@ -103,7 +104,7 @@ async def claim_at_random(
 
 
 @asynccontextmanager
-async def relays(address: str, folder: Path, count: int) -> AsyncGenerator[Scene]:
+async def relays(address: str, folder: Path, count: int, *more: str) -> AsyncGenerator[Scene]:
     """Run processes of one relay, each in a home of its own with the same key."""
     begun: list[Daemon] = []
     try:
@@ -116,7 +117,7 @@ async def relays(address: str, folder: Path, count: int) -> AsyncGenerator[Scene
             else:
                 home.mkdir(mode=0o700)
             (home / "bazaar.toml").write_text(f'[relay]\nstore = "{address}"\n')
-            begun.append(await start(home, "relay", "up", "--listen", LISTEN))
+            begun.append(await start(home, "relay", "up", "--listen", LISTEN, *more))
         relay = Address.parse(begun[0].address).peer
         assert relay is not None
         yield Scene(address, relay, begun)
@@ -185,21 +186,22 @@ class _Agent:
 
 
 async def _post(scene: Scene, claims: int, posted: asyncio.Event) -> None:
-    async with AsyncExitStack() as stack:
-        poster = _Agent(scene, Trader.named("poster", now_ms()), stack)
-        for first in range(0, claims, _POSTS_AT_ONCE):
-            some = [
-                poster.trader.claim_post(
-                    scene.relay,
-                    idempotency_key=str(number),
-                    expires_in_ms=3_600_000,
-                    lease=_PATIENT,
-                )
-                for number in range(first, min(claims, first + _POSTS_AT_ONCE))
-            ]
-            await poster.publish(*some)
-            scene.open += some
-        posted.set()
+    for begin in range(0, claims, _POSTS_EACH):
+        async with AsyncExitStack() as stack:
+            poster = _Agent(scene, Trader.named(f"poster {begin}", now_ms()), stack)
+            end = min(claims, begin + _POSTS_EACH)
+            for first in range(begin, end, _POSTS_AT_ONCE):
+                numbers = range(first, min(end, first + _POSTS_AT_ONCE))
+                some = [_make_post(poster.trader, scene.relay, number) for number in numbers]
+                await poster.publish(*some)
+                scene.open += some
+    posted.set()
+
+
+def _make_post(poster: Trader, relay: AgentId, number: int) -> Record:
+    return poster.claim_post(
+        relay, idempotency_key=str(number), expires_in_ms=3_600_000, lease=_PATIENT
+    )
 
 
 async def _work(scene: Scene, number: int, claims: int, posted: asyncio.Event) -> None:
