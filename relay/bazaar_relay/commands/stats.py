@@ -1,6 +1,7 @@
 """``bazaar relay stats``: what the running relay counts."""
 
 import http.client
+import re
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,6 +12,8 @@ from bazaar_relay.homes import Home, find_running
 
 _TIMEOUT_S = 5.0
 _PREFIX = "bazaar_relay_"
+_FOR_MACHINES = re.compile(r"_created\b|_bucket\{")
+"""When a counter began, and how values spread: for those who draw them."""
 
 
 def stats(
@@ -29,7 +32,8 @@ def stats(
         emit(values)
         return 0
     for name, value in values.items():
-        print(f"{name}\t{value:g}")
+        if not _FOR_MACHINES.search(name):
+            print(f"{name}\t{value:.6g}" if value % 1 else f"{name}\t{value:.0f}")
     return 0
 
 
