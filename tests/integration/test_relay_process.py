@@ -18,6 +18,7 @@ from tests.relay_client import Client
 from bazaar_host import clock, key_files
 from bazaar_host.bridge import Libp2pTransport
 from bazaar_host.links import RELAY_PROTOCOL
+from bazaar_protocol import frames
 from bazaar_protocol.errors import LinkClosed
 from bazaar_protocol.identity import Keypair, to_peer_id
 
@@ -91,6 +92,7 @@ async def test_a_relay_serves_keeps_its_identity_and_ends_cleanly(tmp_path: Path
             ended, took_s = await relay.stop(signal_number)
             assert ended == 0
             assert took_s < 2
+            assert (await client.next(frames.Error)).code == "stopping"
             with pytest.raises(LinkClosed):
                 await client.hello()
     assert peers[0] == peers[1]

@@ -219,6 +219,8 @@ class RelayService:
                     await self._became_idle.wait()
         except TimeoutError:
             self._log.warning("stopped with work left")
+        for connection in list(self._outgoing.connections.values()):
+            connection.fail("stopping", "this relay is stopping; it may be back soon")
 
     async def _stop(self, loops: list[asyncio.Task[None]]) -> None:
         try:
