@@ -114,7 +114,7 @@ def seen(town: Town, is_known: Bools | None = None, scores: Floats | None = None
     return View(low, 0.4, known_ones, nobody, ~nobody, nobody)
 
 
-def test_the_unseasoned_take_strangers_and_wait_for_others_only_if_there_are_any() -> None:
+def test_strangers_get_work_from_the_new_and_nothing_from_the_seasoned() -> None:
     held, town = auctions(Setting(principals=20, bidders=4))
     free = np.full(town.size, 3)
     awarded = held.hold(tasks_of(town, seen(town), receipts=0), free.copy())
@@ -126,6 +126,7 @@ def test_the_unseasoned_take_strangers_and_wait_for_others_only_if_there_are_any
     awarded = held.hold(tasks_of(town, friends, receipts=0), free.copy())
     assert (awarded.chosen == 0).sum() == 3, "as many as the only good one can do"
     assert (awarded.chosen >= 0).all()
+    assert (awarded.bidders <= 5).all(), "nor did anybody wait for a better one"
     turned = held.hold(tasks_of(town, friends, receipts=10), free.copy())
     assert set(turned.chosen) == {-1, 0}
     assert (turned.bidders > 4).any()

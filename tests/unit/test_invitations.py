@@ -92,19 +92,6 @@ def test_each_extension_asks_more_of_all_that_are_good_and_each_of_them_once(
     assert invited(ada) == everybody, "after the last extension nobody else is asked"
 
 
-def test_a_new_node_takes_no_stranger_while_somebody_better_may_still_bid() -> None:
-    market = Market()
-    market.add("ada", trust=Trust(ToldOpinions({BO: known(9_000)}, strangers=Standing(2_000))))
-    market.add("cy", slots=2, capability=CAPABILITY, price=35)
-    task = market.post("ada", capability=CAPABILITY, price_max=100, bid_window_ms=1_000)
-    market.wait(2.9)
-    assert market.task("ada", task).worker is None
-    market.wait(0.2)
-    assert market.task("ada", task).worker == CY, "strangers are better than nobody"
-    claimed = market.post("ada", capability=CAPABILITY, price=100)
-    assert market.task("ada", claimed).worker == CY, "a claim goes to who comes first"
-
-
 def test_a_claim_and_a_direct_task_invite_nobody() -> None:
     market = Market()
     market.add("ada", trust=Trust(ToldOpinions({BO: known(9_000)})))

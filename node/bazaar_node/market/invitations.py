@@ -43,23 +43,13 @@ def guests(
 
     """
     invited: list[AgentId] = []
-    for choice in welcome(opinions, capability, among):
+    best = (About(agent, capability=capability) for agent in opinions.best(among, capability))
+    good = [about.agent for about in best if _is_good(opinions, about)]
+    for choice in (good, opinions.vouched(VOUCHED_MAX)):
         left = [agent for agent in choice if agent not in asked]
         while left and len(invited) < INVITED_MAX:
             invited.append(left.pop(int.from_bytes(entropy(_DRAW_BYTES)) % len(left)))
     return invited
-
-
-def welcome(
-    opinions: Opinions, capability: str, among: int = EVERYBODY
-) -> tuple[Sequence[AgentId], Sequence[AgentId]]:
-    """Return who is good enough to be invited, and strangers for whom somebody answers."""
-    best = [
-        agent
-        for agent in opinions.best(among, capability)
-        if _is_good(opinions, About(agent, capability=capability))
-    ]
-    return best, opinions.vouched(VOUCHED_MAX)
 
 
 def _is_good(opinions: Opinions, about: About) -> bool:

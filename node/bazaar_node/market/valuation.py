@@ -11,7 +11,6 @@ from typing import Final, TypeAlias
 
 from bazaar_node.market.claims import calibrated
 from bazaar_node.market.exposure import Exposure
-from bazaar_node.market.invitations import welcome
 from bazaar_node.market.opinions import About, Standing
 from bazaar_node.market.policy import Candidate, Objection
 from bazaar_node.market.trust import Trust
@@ -79,11 +78,7 @@ class Valuation:
 
     def choose(self, task: Task, bids: Sequence[OpenBid], now_ms: int) -> Choice | None:
         """Return who gets a task of ours; None when there is no bid within its ceiling."""
-        waited, again_ms = extension(task, now_ms)
-        may_wait = waited <= SOLICITATIONS
-        weighed = self.weigh(
-            task.terms, bids, now_ms, expects_more=may_wait and self._expects_more(task, bids)
-        )
+        weighed = self.weigh(task.terms, bids, now_ms)
         if not weighed:
             return None
         good = [one.offer for one in weighed if one.objection is None]
@@ -92,19 +87,15 @@ class Valuation:
         low = [one for one in weighed if one.objection and one.objection.kind == "score"]
         if not low:
             return NobodyYet(_reasons(weighed), now_ms + LOOK_AGAIN_MS)
-        if may_wait:
+        waited, again_ms = extension(task, now_ms)
+        if waited <= SOLICITATIONS:
             return NobodyYet(f"{_reasons(weighed)}; waiting for other bids", again_ms, waited)
         return self._small_task(task, low) or NobodyYet(_reasons(weighed), now_ms + LOOK_AGAIN_MS)
 
-    def weigh(
-        self, post: Post, bids: Sequence[OpenBid], now_ms: int, *, expects_more: bool = False
-    ) -> list[Weighed]:
-        """Say what we hold of each bidder within the ceiling.
-
-        Who ``expects_more`` bids can turn strangers down even before scores mean much.
-        """
+    def weigh(self, post: Post, bids: Sequence[OpenBid], now_ms: int) -> list[Weighed]:
+        """Say what we hold of each bidder within the ceiling."""
         within = [bid for bid in bids if bid.terms.price <= post.price]
-        is_seasoned = expects_more or self.trust.experience.is_seasoned(now_ms)
+        is_seasoned = self.trust.experience.is_seasoned(now_ms)
         return [self._weigh(post, bid, is_seasoned=is_seasoned) for bid in within]
 
     def objection_to_worker(self, worker: AgentId, post: Post) -> Objection | None:
@@ -128,17 +119,6 @@ class Valuation:
             earned=credit.earned,
         )
         return self.trust.policies.posters.objection(candidate)
-
-    def _expects_more(self, task: Task, bids: Sequence[OpenBid]) -> bool:
-        """Tell whether there is anybody to be invited who has not bid."""
-        if task.terms.mode != "auction":
-            return False
-        bidders = {bid.worker for bid in bids}
-        return any(
-            agent not in bidders
-            for guests in welcome(self.trust.opinions, task.terms.capability)
-            for agent in guests
-        )
 
     def _weigh(self, post: Post, bid: OpenBid, *, is_seasoned: bool) -> Weighed:
         held = self._of_worker(bid.worker, post)

@@ -85,16 +85,15 @@ class Auctions:
         turn = self._rng.permutation(len(everybody))
         asked = np.zeros((len(everybody), self._town.size), bool)
         bids, count = self._gather(tasks, everybody, asked, is_first=True)
-        wishes = self._wishes(tasks, everybody, bids, may_wait=self._may_wait(tasks, asked))
+        wishes = self._wishes(tasks, everybody, bids, is_last=False)
         chosen = award(wishes, bids.bidders, free, turn)
         for extension in range(1, SOLICITATIONS + 1):
             left = np.flatnonzero(chosen == NOBODY)
             more, answers = self._gather(tasks, left, asked, is_first=False)
             count[left] += answers
             bids = bids.joined(left, more)
-            waits = self._may_wait(tasks, asked) & (extension < SOLICITATIONS)
             here = Bids(bids.bidders[left], bids.is_bid[left])
-            wishes = self._wishes(tasks, left, here, may_wait=waits[left])
+            wishes = self._wishes(tasks, left, here, is_last=extension == SOLICITATIONS)
             chosen[left] = award(wishes, here.bidders, free, turn[left])
         self._give_small_ones(tasks, bids, chosen, (free, turn))
         return Awards(chosen, bids, count)
@@ -128,16 +127,7 @@ class Auctions:
         row = place[bidders]
         return np.asarray(~((row >= 0) & tasks.refuses[row, tasks.posters[rows, None]]))
 
-    def _may_wait(self, tasks: Tasks, asked: Bools) -> Bools:
-        """Tell which posters know somebody that they could still ask."""
-        if not self._defence.invites:
-            return np.zeros(len(asked), bool)
-        good, vouched = asking.welcome(tasks.view, np.arange(len(asked)))
-        may_be = (good | vouched) & ~asked
-        may_be[np.arange(len(asked)), tasks.posters] = False
-        return np.asarray((may_be & self._town.is_here).any(axis=1))
-
-    def _wishes(self, tasks: Tasks, rows: Ints, bids: Bids, *, may_wait: Bools) -> Floats:
+    def _wishes(self, tasks: Tasks, rows: Ints, bids: Bids, *, is_last: bool) -> Floats:
         """Return how much some posters would like each bidder."""
         view, tried = tasks.view, self._setting.tried
         scores = look(view.scores, rows, bids.bidders)
@@ -146,7 +136,9 @@ class Auctions:
             is_seasoned = tasks.receipts[rows] >= proposals.seasoned_from(tried, SEASONED_FROM)
             is_low = scores < view.least
             is_stranger = ~look(view.is_known | view.is_vouched, rows, bids.bidders)
-            is_bid = is_bid & ~(is_low & (is_seasoned | may_wait)[:, None])
+            if "strangers last" in tried and not is_last:
+                is_seasoned[:] = True
+            is_bid = is_bid & ~(is_low & is_seasoned[:, None])
             turned_down = proposals.turned_down(tried, tasks, rows, self._rng)
             is_bid &= ~(is_low & is_stranger & turned_down[:, None])
         wishes = self._expected(scores, bids.bidders)

@@ -25,6 +25,7 @@ PROPOSALS: Final = {
     "rounds of posting": "opinions fade by what their rater has posted, not by its whole log",
     "known from the start": "turn down strangers from the first task on, where ten are known",
     "seasoned by three": "turn down strangers from three receipts on, not from ten",
+    "strangers last": "take strangers before ten receipts too only after the extensions",
     "vouched first": "of bidders that score alike, take one that is vouched for",
     "kinder priors": "expect no less than half of whom one good job at least is known",
     "named": "expect of those whom the owner named nine good jobs in ten",
