@@ -127,9 +127,8 @@ def test_with_everybody_watched_it_comes_to_what_the_small_one_comes_to(attack: 
     every = [Setting(attack, seed=seed, principals=60, rounds=60) for seed in range(4)]
     large = [asdict(run(one, watching=EXACT)) for one in every]
     exact = [asdict(small.run(one)) for one in every]
-    # Invitations go to the best of those it knows; in the small one to the known of all its best.
-    near = {"bad": 0.02, "goodput": 0.03, "probes": 0.01, "messages": 3.0,
-            "failed_malicious": 0.015, "damage": 0.8, "for_nothing": 0.12}  # fmt: skip
+    near = {"bad": 0.02, "goodput": 0.03, "probes": 0.01, "messages": 2.0,
+            "failed_malicious": 0.015, "damage": 0.8, "for_nothing": 0.05}  # fmt: skip
     for figure in near:
         means = [np.mean([one[figure] for one in runs]) for runs in (large, exact)]
         assert means[0] == pytest.approx(means[1], abs=near[figure]), figure
@@ -137,9 +136,10 @@ def test_with_everybody_watched_it_comes_to_what_the_small_one_comes_to(attack: 
 
 @pytest.mark.parametrize("attack", sorted(set(ADVERSARIES) - {"retaliator"}))
 def test_every_adversary_attacks_a_large_town(attack: str) -> None:
-    figures = asdict(run(Setting(attack, principals=400, rounds=12), watching=Watching(40)))
-    assert all(0 <= value <= 1 for name, value in figures.items()
-               if name not in {"messages", "damage", "newcomers"}), figures  # fmt: skip
+    figures = asdict(run(Setting(attack, principals=300, rounds=8), watching=Watching(40)))
+    shares = {name: value for name, value in figures.items()
+              if name not in {"messages", "kilobytes", "damage", "newcomers"}}  # fmt: skip
+    assert all(0 <= value <= 1 for value in shares.values()), shares
     assert figures["goodput"] > 0.05
 
 

@@ -52,6 +52,7 @@ LABELS: Final = {
     "for_nothing": Label("honest work for nothing", "good work"),
     "unserved": Label("unserved", "all tasks"),
     "messages": Label("messages", "for each task", is_share=False),
+    "kilobytes": Label("signed records", "kB for each task", is_share=False),
     "damage": Label("damage", "tasks spoilt by each malicious principal", is_share=False),
 }
 """By the names of ``figures.Figures``."""

@@ -5,35 +5,34 @@ away, beside tens of thousands of others who do the same.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from bazaar_node.market.experience import SEASONED_FROM
-from bazaar_node.market.invitations import INVITED_MAX
 from bazaar_node.market.probes import BUDGET, RATE
-from bazaar_node.market.valuation import SOLICITATIONS
 from bazaar_protocol.errors import ConfigError
 from bazaar_simulations.adversaries.adversary import Adversary, Bools, Crowd, Floats, Ints, Jobs
-from bazaar_simulations.population.auction import NOBODY, award, draw_bidders
-from bazaar_simulations.population.defences import SCORE_LEAST, Outcomes
+from bazaar_simulations.population.auction import NOBODY, award
+from bazaar_simulations.population.defences import Outcomes
 from bazaar_simulations.population.evidence import Role
 from bazaar_simulations.population.figures import Counts, Figures, Ledger
-from bazaar_simulations.population.large.opinions import EMPTY
-from bazaar_simulations.population.large.sight import Look, Sight, Watching
+from bazaar_simulations.population.large.awarding import Auctions, Awards, Tasks
+from bazaar_simulations.population.large.sight import Sight, Watching
 from bazaar_simulations.population.large.talk import Talk
 from bazaar_simulations.population.large.town import settle
 from bazaar_simulations.population.mixture import attacker_of
 from bazaar_simulations.population.rules import (
     ASKED_BY_HOSTILE,
+    BYTES_PER_BID,
+    BYTES_PER_JOB,
+    BYTES_PER_OFFER,
     MESSAGES_PER_JOB,
+    OFFERS_MAX,
     PRICE,
     SPREAD,
-    TIES,
-    USUAL_VALUE,
     hostile_posters,
     judged,
+    passes,
     signed,
 )
 from bazaar_simulations.population.setting import Setting
@@ -62,8 +61,8 @@ def run(
             small population can do.
 
     """
-    if setting.defence != "ours" or setting.off or setting.tried:
-        raise ConfigError("with so many agents there is only our defence, as it is")
+    if setting.defence != "ours" or setting.off or setting.tried or setting.price_spread:
+        raise ConfigError("with so many agents there is only our defence, as it is, and one price")
     if _REMEMBERS in {setting.attack, *(name for name, _ in setting.mix)}:
         raise ConfigError(f"a {_REMEMBERS} remembers everybody who complained: take fewer agents")
     attacker = adversary or attacker_of(setting)
@@ -73,17 +72,6 @@ def run(
         market.round(number)
         on_round()
     return market.figures()
-
-
-@dataclass(frozen=True, slots=True)
-class _Tasks:
-    """What is given away in one round: by poster, who bids for it, and what it is worth."""
-
-    egos: Ints
-    bidders: Ints
-    is_bid: Bools
-    look: Look
-    values: Floats
 
 
 class LargeMarket:
@@ -109,6 +97,7 @@ class LargeMarket:
             roles = ("worker", "poster")
         self._talk = Talk(town.honest, town.size, roles)
         self._sight = Sight(town, self._talk, watching, rng)
+        self._auctions = Auctions(setting, town, self._sight, rng)
         self._is_watched = np.zeros(town.size, bool)
         self._is_watched[self._sight.watched] = True
         self._done = np.zeros(town.size, np.int64)
@@ -124,10 +113,13 @@ class LargeMarket:
         town.are_newcomers_here = number >= self._setting.rounds // 2
         self._sight.refresh(number)
         free = np.full(town.size, self._setting.capacity)
-        tasks = self._offer()
-        chosen = self._choose(tasks, free)
-        self._settle_tasks(tasks, chosen)
-        self._probe(tasks, chosen, free)
+        free[town.honest :] *= town.traits.takes
+        egos = town.egos
+        values = self._rng.lognormal(0.0, SPREAD, len(egos))
+        tasks = Tasks(egos, values, self._receipts[egos])
+        awards = self._auctions.hold(tasks, free)
+        self._settle_tasks(tasks, awards)
+        self._probe(tasks, awards, free)
         if town.malicious_principals:
             self._attack(free)
         self._talk.pass_round()
@@ -144,61 +136,10 @@ class LargeMarket:
         is_late = self._number >= self._setting.rounds // 2
         return self._ledger.second if is_late else self._ledger.first
 
-    # Awarding.
-
-    def _offer(self) -> _Tasks:
-        egos = self._town.egos
-        values = self._rng.lognormal(0.0, SPREAD, len(egos))
-        drawn, is_bid = draw_bidders(self._rng, egos, self._town.here, self._setting.bidders)
-        picked = self._rng.permuted(self._sight.best(egos), axis=1)[:, :INVITED_MAX]
-        bidders = np.concatenate((drawn, np.maximum(picked, 0)), axis=1)
-        is_asked = np.concatenate((is_bid, (picked != EMPTY) & self._are_here(picked)), axis=1)
-        look = self._sight.look(egos, bidders)
-        invited = slice(self._setting.bidders, None)
-        # It may have done worse since it was found good.
-        is_asked[:, invited] &= look.is_known[:, invited] & (look.scores[:, invited] > SCORE_LEAST)
-        self._count_messages(egos, is_asked)
-        is_bid = is_asked & ~self._sight.declines(bidders, egos[:, None])
-        return _Tasks(egos, bidders, is_bid, look, values)
-
-    def _are_here(self, agents: Ints) -> Bools:
-        egos, honest = len(self._town.egos), self._town.honest
-        return np.asarray((agents < egos) | (agents >= honest))
-
-    def _count_messages(self, egos: Ints, is_asked: Bools) -> None:
-        self._counts.messages += 2 * int(is_asked[self._is_watched[egos]].sum())
-
-    def _choose(self, tasks: _Tasks, free: Ints) -> Ints:
-        egos = tasks.egos
-        turn = self._rng.permutation(len(egos))
-        wishes = self._wishes(egos, tasks.look, tasks.is_bid)
-        chosen = award(wishes, tasks.bidders, free, turn)
-        for _ in range(SOLICITATIONS):
-            left = np.flatnonzero(chosen == NOBODY)
-            more, is_more = draw_bidders(
-                self._rng, egos[left], self._town.here, self._setting.bidders
-            )
-            self._count_messages(egos[left], is_more)
-            is_more &= ~self._sight.declines(more, egos[left, None])
-            wishes = self._wishes(egos[left], self._sight.look(egos[left], more), is_more)
-            chosen[left] = award(wishes, more, free, turn[left])
-        left = np.flatnonzero((chosen == NOBODY) & (tasks.values <= USUAL_VALUE))
-        look = tasks.look
-        is_small = tasks.is_bid[left] & look.is_vouched[left] & ~look.is_known[left]
-        wishes = np.where(is_small, look.scores[left], -np.inf)
-        chosen[left] = award(wishes, tasks.bidders[left], free, turn[left])
-        return chosen
-
-    def _wishes(self, egos: Ints, look: Look, is_bid: Bools) -> Floats:
-        """Return how much posters would like each bidder."""
-        is_seasoned = self._receipts[egos] >= SEASONED_FROM
-        is_wanted = is_bid & ((look.scores >= SCORE_LEAST) | ~is_seasoned[:, None])
-        scores = look.scores + self._rng.random(look.scores.shape) * TIES
-        return np.where(is_wanted, scores, -np.inf)
-
     # Working.
 
-    def _settle_tasks(self, tasks: _Tasks, chosen: Ints) -> None:
+    def _settle_tasks(self, tasks: Tasks, awards: Awards) -> None:
+        chosen = awards.chosen
         is_served = chosen != NOBODY
         posters, workers = tasks.egos[is_served], chosen[is_served]
         worth = tasks.values[is_served]
@@ -206,7 +147,12 @@ class LargeMarket:
         self._value[posters] += worth
         honest, counts = self._town.honest, self._counts
         counts.honest_jobs += int((good & (workers < honest)).sum())
-        counts.unserved += int((~is_served & self._is_watched[tasks.egos]).sum())
+        of_watched = self._is_watched[tasks.egos]
+        counts.unserved += int((~is_served & of_watched).sum())
+        asked = awards.asked[of_watched]
+        counts.messages += 2 * int(asked.sum())
+        counts.bytes += BYTES_PER_BID * int(asked.sum())
+        counts.bytes += BYTES_PER_OFFER * int(np.minimum(asked, OFFERS_MAX).sum())
         seen = self._is_watched[posters]
         good, workers, worth = good[seen], workers[seen], worth[seen]
         is_malicious = workers >= honest
@@ -220,6 +166,7 @@ class LargeMarket:
         is_new = (workers >= honest - self._town.newcomers) & ~is_malicious
         counts.to_newcomers += int(is_new.sum())
         counts.messages += MESSAGES_PER_JOB * len(workers)
+        counts.bytes += BYTES_PER_JOB * len(workers)
 
     def _work(self, posters: Ints, workers: Ints, values: Floats, *, is_probe: bool) -> Bools:
         """Let the work be done, and take note of what both sides sign."""
@@ -240,8 +187,9 @@ class LargeMarket:
             good[bad_ones] = self._adversary.delivers(jobs)
         self._done += np.bincount(workers, minlength=town.size)
         self._receipts += np.bincount(posters, minlength=town.honest)
-        who = posters, workers
-        self._rate(signed(who, good, town.honest, town.traits, is_probe=is_probe))
+        who, seen = (posters, workers), good.copy()
+        seen[bad_ones] = passes(good[bad_ones], members, town.traits, self._rng, is_probe=is_probe)
+        self._rate(signed(who, seen, town.honest, town.traits, is_probe=is_probe))
         return np.asarray(good)
 
     def _rate(self, outcomes: Outcomes) -> None:
@@ -251,29 +199,31 @@ class LargeMarket:
                          outcomes.jobs[is_ours])  # fmt: skip
         if "poster" in self._talk.roles:
             is_ours = outcomes.workers < honest
-            self._sight.meet("poster", outcomes.workers[is_ours], outcomes.posters[is_ours],
-                             outcomes.poster_jobs[is_ours])  # fmt: skip
+            workers, posters = outcomes.workers[is_ours], outcomes.posters[is_ours]
+            self._sight.meet("poster", workers, posters, outcomes.poster_jobs[is_ours])
+            self._sight.count(workers, posters, outcomes.jobs[is_ours] > 0)
         self._talk.rate(outcomes)
 
-    def _probe(self, tasks: _Tasks, chosen: Ints, free: Ints) -> None:
+    def _probe(self, tasks: Tasks, awards: Awards, free: Ints) -> None:
         """Give strangers tasks whose answers are known, as far as there is money for it."""
-        egos, cost = tasks.egos, PRICE * tasks.values
+        egos, chosen, cost = tasks.egos, awards.chosen, PRICE * tasks.values
         left = self._value[egos] * BUDGET / _THOUSAND - self._spent[egos]
         is_tried = (chosen != NOBODY) & (self._rng.random(len(egos)) < RATE / _THOUSAND)
         rows = np.flatnonzero(is_tried & (cost <= left))
-        bidders = tasks.bidders[rows]
-        is_stranger = tasks.is_bid[rows] & ~tasks.look.is_known[rows]
-        is_stranger &= bidders != chosen[rows][:, None]
-        wishes = self._rng.random(is_stranger.shape) + tasks.look.is_vouched[rows]
+        bids = awards.bids.some(rows)
+        is_stranger = bids.is_bid & ~bids.look.is_known & (bids.bidders != chosen[rows][:, None])
+        wishes = self._rng.random(is_stranger.shape) + bids.look.is_vouched
         wishes = np.where(is_stranger, wishes, -np.inf)
-        probed = award(wishes, bidders, free, self._rng.permutation(len(rows)))
+        probed = award(wishes, bids.bidders, free, self._rng.permutation(len(rows)))
         rows, probed = rows[probed != NOBODY], probed[probed != NOBODY]
         self._work(egos[rows], probed, tasks.values[rows], is_probe=True)
         self._spent[egos[rows]] += cost[rows]
         seen = rows[self._is_watched[egos[rows]]]
-        self._counts.probes += len(seen)
-        self._counts.probe_cost += float(cost[seen].sum())
-        self._counts.messages += MESSAGES_PER_JOB * len(seen)
+        counts = self._counts
+        counts.probes += len(seen)
+        counts.probe_cost += float(cost[seen].sum())
+        counts.messages += MESSAGES_PER_JOB * len(seen)
+        counts.bytes += (BYTES_PER_JOB + BYTES_PER_OFFER) * len(seen)
 
     # Attacking.
 

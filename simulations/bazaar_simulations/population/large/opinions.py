@@ -41,7 +41,7 @@ class Opinions:
 
     Args:
         raters: How many there are.
-        width_max: Of how many others each remembers anything.
+        width_max: Of how many others each remembers anything; at most 254.
 
     """
 
@@ -86,15 +86,20 @@ class Opinions:
             subjects: Some for each rater.
 
         """
-        small = subjects.astype(np.int32)
-        found = np.full(small.shape, NOT_THERE, np.int64)
+        found = np.empty(subjects.shape, np.int64)
         for start in range(0, len(raters), _BLOCK):
             block = slice(start, start + _BLOCK)
-            rows, asked, into = self._subjects[raters[block]], small[block], found[block]
+            # Places by raters, so that what is compared at once is long and of one kind.
+            rows = np.ascontiguousarray(self._subjects[raters[block]].T)
+            asked = subjects[block].T.astype(np.int32, order="C")
+            code, hit = np.zeros(asked.shape, np.uint8), np.empty(asked.shape, np.uint8)
             for place in range(int(self.breadth(raters[block]).max(initial=0))):
-                np.copyto(into, place, where=rows[:, place, None] == asked)
-        found[small == EMPTY] = NOT_THERE
-        return found
+                np.equal(rows[place], asked, out=hit.view(np.bool_))
+                np.multiply(hit, np.uint8(place + 1), out=hit)
+                np.bitwise_or(code, hit, out=code)
+            code[asked == EMPTY] = 0
+            found[block] = code.T
+        return found + NOT_THERE
 
     def say(self, raters: Ints, subjects: Ints, jobs: Floats) -> None:
         """Take note of findings: above 0 for good ones, below for bad ones, 0 for nothing.

@@ -12,21 +12,26 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bazaar_reputation.credibility import SEED_EDGE
-from bazaar_reputation.scores import FULL_WEIGHT
+from bazaar_reputation.scores import FULL_WEIGHT, POSTER_KNOWN_LEAST
 from bazaar_reputation.vouches import WEIGHT_LEAST
 from bazaar_reputation.walk import RESTART
 from bazaar_simulations.adversaries.adversary import Bools, Floats, Ints
 from bazaar_simulations.population.defences import POSTER_SCORE_LEAST, SCORE_LEAST
 from bazaar_simulations.population.evidence import Role
+from bazaar_simulations.population.large.credit import Credit
 from bazaar_simulations.population.large.first_meetings import FirstMeetings
 from bazaar_simulations.population.large.hearing import Heard, are_among, hear, vouched_for
 from bazaar_simulations.population.large.opinions import EMPTY, NOT_THERE
 from bazaar_simulations.population.large.talk import Talk
 from bazaar_simulations.population.large.town import LargeTown
 from bazaar_simulations.population.large.walks import Voices, Walks, edges_of
-from bazaar_simulations.population.rules import TOP
 from bazaar_simulations.population.standing import Formulas, Heard as Summed
 from bazaar_simulations.population.town import SEEDS
+
+BEST_KEPT: Final = 32
+"""So many of the best that it knows an agent looks at when it asks for bids."""
+ANSWERED_KEPT: Final = 5
+"""And so many strangers for whom somebody answers."""
 
 _BLOCK: Final = 4_096
 _FIRST_STEP: Final = FULL_WEIGHT * RESTART * (1.0 - RESTART)
@@ -41,7 +46,7 @@ class Watching:
     """How many egos are watched; the figures are theirs."""
     walks_every: int = 4
     """In how many rounds each of the watched follows its walk once."""
-    reviews_every: int = 4
+    reviews_every: int = 8
     """In how many rounds a bystander looks over whom it knows once."""
     deaf_below: float = 0.005
     """Whoever weighs less with a watched ego is not listened to."""
@@ -62,7 +67,7 @@ class Sight:
         town: Who there is.
         talk: What everybody says.
         watching: How much is done exactly.
-        rng: Decides who is watched.
+        rng: Decides who is watched, and which strangers are asked.
 
     """
 
@@ -72,6 +77,7 @@ class Sight:
         self._town = town
         self._talk = talk
         self._watching = watching
+        self._rng = rng
         count = min(watching.watched, town.honest)
         self.watched = np.sort(rng.choice(town.honest, count, replace=False))
         """The numbers of the watched."""
@@ -82,10 +88,13 @@ class Sight:
         self._met: dict[Role, FirstMeetings] = {
             "worker": FirstMeetings(town.honest), "poster": FirstMeetings(town.honest),
         }  # fmt: skip
-        self._best = np.full((town.honest, TOP), EMPTY, np.int64)
+        self._guests = np.full((town.honest, BEST_KEPT + ANSWERED_KEPT), EMPTY, np.int64)
+        self._credit = Credit(town.honest)
         self._strong = np.zeros((town.honest, 0), bool)
         self._voices: dict[int, Voices] = {}
         self._heard: Heard
+        nothing = np.zeros(0)
+        self._heard_of_posters = Heard(town.size, np.zeros(0, np.int64), nothing, nothing)
         self._vouched: Ints
         self._shunned = np.zeros(0, np.int64)
 
@@ -103,9 +112,12 @@ class Sight:
         if self._talk.has_bad_posters:
             self._shunned = self._shun(voices)
 
-    def best(self, egos: Ints) -> Ints:
-        """Return whom each likes best of those it knows; ``EMPTY`` where it knows fewer."""
-        return self._best[egos]
+    def guests(self, egos: Ints) -> Ints:
+        """Return whom each may ask for a bid; ``EMPTY`` where there are fewer.
+
+        First the best of those it knows, the best first; then strangers for whom somebody answers.
+        """
+        return self._guests[egos]
 
     def look(self, egos: Ints, others: Ints, role: Role = "worker") -> Look:
         """Return what each of ``egos`` thinks of its row of ``others``."""
@@ -135,9 +147,16 @@ class Sight:
 
     def declines(self, workers: Ints, posters: Ints) -> Bools:
         """Tell which workers do not work for a poster; the malicious do for everybody."""
-        if not len(self._shunned):
-            return np.zeros(np.broadcast_shapes(workers.shape, posters.shape), bool)
-        return are_among(self._shunned, workers * self._town.size + posters)
+        workers, posters = np.broadcast_arrays(workers, posters)
+        answer = np.zeros(workers.shape, bool)
+        if not self._talk.has_bad_posters:
+            return answer
+        if len(self._shunned):
+            answer |= are_among(self._shunned, workers * self._town.size + posters)
+        is_spent = np.append(self._credit.is_spent, np.False_)
+        careful = np.nonzero(is_spent[np.minimum(workers, self._town.honest)] & ~answer)
+        answer[careful] = ~self._are_good(workers[careful], posters[careful])
+        return answer
 
     def meet(self, role: Role, egos: Ints, others: Ints, jobs: Floats) -> None:
         """Take note of what came of dealings, if they were the first of these two."""
@@ -146,6 +165,24 @@ class Sight:
         egos, others, jobs = egos[is_first], others[is_first], jobs[is_first]
         is_vouched = self._are_vouched(egos, others[:, None])[:, 0]
         self._met[role].note(egos, is_vouched, jobs)
+
+    def count(self, workers: Ints, posters: Ints, accepted: Bools) -> None:
+        """Take note of results of the honest that were accepted, or came to nothing."""
+        self._credit.note(workers, accepted, self._are_fair(workers, posters))
+
+    def _are_fair(self, workers: Ints, posters: Ints) -> Bools:
+        """Tell of which posters a worker knows that they have accepted results of its own."""
+        opinions = self._talk.of_honest("poster")
+        places = opinions.places(workers, posters[:, None])[:, 0]
+        good, _ = opinions.at(workers, places)
+        return np.asarray((places != NOT_THERE) & (good > 0))
+
+    def _are_good(self, workers: Ints, posters: Ints) -> Bools:
+        """Tell of which posters a worker knows anything good, from whomever."""
+        owners = self._place[workers]
+        good, _ = self._heard_of_posters.of(np.maximum(owners, 0), posters)
+        is_heard = (owners != NOT_THERE) & (good >= POSTER_KNOWN_LEAST)
+        return np.asarray(is_heard | self._are_fair(workers, posters))
 
     def _follow(self, turn: int) -> Voices:
         places = np.arange(turn, len(self.watched), self._watching.walks_every)
@@ -168,7 +205,12 @@ class Sight:
             self._strong[egos] = _FIRST_STEP * edges / whole >= WEIGHT_LEAST
             seen = self.look(egos, rows.subjects.astype(np.int64))
             is_good = seen.is_known & (seen.scores > SCORE_LEAST) & (rows.subjects != EMPTY)
-            self._best[egos] = _best(rows.subjects, np.where(is_good, seen.scores, -np.inf))
+            scores = np.where(is_good, seen.scores, -np.inf)
+            self._guests[egos, :BEST_KEPT] = _best(rows.subjects, scores)
+            lines, places = np.nonzero(self._strong[egos])
+            answered = self._town.vouches.by[rows.subjects[lines, places]]
+            lines, strangers = np.repeat(lines, answered.shape[1]), answered.reshape(-1)
+            self._keep_answered(egos, lines[strangers != EMPTY], strangers[strangers != EMPTY])
 
     def _rank_heard(self) -> None:
         owners, subjects = np.divmod(self._heard.keys, self._town.size)
@@ -182,11 +224,41 @@ class Sight:
         owners, subjects, scores = owners[keep], subjects[keep], scores[keep]
         order = np.lexsort((-scores, owners))
         owners, subjects = owners[order], subjects[order]
-        starts = np.searchsorted(owners, np.arange(len(self.watched)))
-        rank = np.arange(len(owners)) - starts[owners]
-        best = np.full((len(self.watched), TOP), EMPTY, np.int64)
-        best[owners[rank < TOP], rank[rank < TOP]] = subjects[rank < TOP]
-        self._best[self.watched] = best
+        rank = _rank(owners)
+        best = np.full((len(self.watched), BEST_KEPT), EMPTY, np.int64)
+        kept = rank < BEST_KEPT
+        best[owners[kept], rank[kept]] = subjects[kept]
+        self._guests[self.watched, :BEST_KEPT] = best
+        self._keep_answered(self.watched, *np.divmod(self._vouched, self._town.size))
+
+    def _keep_answered(self, egos: Ints, lines: Ints, strangers: Ints) -> None:
+        """Keep some of those for whom somebody answers, and of whom nothing else is known.
+
+        Args:
+            egos: Who keeps them.
+            lines: Which of ``egos`` it is, in order.
+            strangers: Those who are answered for, with the known among them.
+
+        """
+        order = np.lexsort((self._rng.random(len(lines)), lines))
+        lines, strangers = lines[order], strangers[order].astype(np.int64)
+        is_known = self._are_known(egos, lines, strangers) | (strangers == egos[lines])
+        lines, strangers = lines[~is_known], strangers[~is_known]
+        rank = _rank(lines)
+        kept = rank < ANSWERED_KEPT
+        answered = np.full((len(egos), ANSWERED_KEPT), EMPTY, np.int64)
+        answered[lines[kept], rank[kept]] = strangers[kept]
+        self._guests[egos, BEST_KEPT:] = answered
+
+    def _are_known(self, egos: Ints, lines: Ints, others: Ints) -> Bools:
+        opinions = self._talk.of_honest("worker")
+        places = opinions.places(egos[lines], others[:, None])[:, 0]
+        good, bad = opinions.at(egos[lines], places)
+        owners = self._place[egos[lines]]
+        is_watched = owners != NOT_THERE
+        heard = self._heard.of(owners[is_watched], others[is_watched])
+        good[is_watched], bad[is_watched] = heard
+        return np.asarray(((places != NOT_THERE) | is_watched) & Summed(good, bad).is_known)
 
     def _are_vouched(self, egos: Ints, others: Ints) -> Bools:
         opinions = self._talk.of_honest("worker")
@@ -212,28 +284,38 @@ class Sight:
         for start in range(0, len(everybody), _BLOCK):
             egos = everybody[start : start + _BLOCK]
             rows = opinions.rows(egos)
-            summed = Summed(rows.good, rows.bad)
+            summed = Summed(rows.good, rows.bad, POSTER_KNOWN_LEAST)
             # Who may vouch for whom is left out: few know the voucher of a stranger.
             lower = self._formulas.lower(summed, met.rates(egos)[:, :1])
-            is_shunned = summed.is_known & (lower < POSTER_SCORE_LEAST) & (rows.subjects != EMPTY)
+            is_shunned = summed.is_known & (rows.bad > 0) & (lower < POSTER_SCORE_LEAST)
+            is_shunned &= rows.subjects != EMPTY
             lines, places = np.nonzero(is_shunned)
             found.append(egos[lines] * size + rows.subjects[lines, places])
-        heard = hear(self._talk, voices, self._town.vouches, "poster")
+        self._heard_of_posters = heard = hear(self._talk, voices, self._town.vouches, "poster")
         owners, subjects = np.divmod(heard.keys, size)
         rates = met.rates(self.watched[owners])
         prior = np.where(are_among(self._vouched, heard.keys), rates[:, 1], rates[:, 0])
-        summed = Summed(heard.good, heard.bad)
-        is_shunned = summed.is_known & (self._formulas.lower(summed, prior) < POSTER_SCORE_LEAST)
+        summed = Summed(heard.good, heard.bad, POSTER_KNOWN_LEAST)
+        is_shunned = summed.is_known & (heard.bad > 0)
+        is_shunned &= self._formulas.lower(summed, prior) < POSTER_SCORE_LEAST
         found.append(self.watched[owners[is_shunned]] * size + subjects[is_shunned])
         return np.sort(np.concatenate(found))
 
 
 def _best(subjects: np.ndarray, scores: Floats) -> Ints:
-    """Return the best of each row, ``EMPTY`` where none is left."""
-    order = np.argpartition(-scores, min(TOP, scores.shape[1]) - 1, axis=1)[:, :TOP]
-    found = np.take_along_axis(subjects, order, axis=1).astype(np.int64)
-    found[np.take_along_axis(scores, order, axis=1) == -np.inf] = EMPTY
+    """Return the best of each row, the best first, and ``EMPTY`` where none is left."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :BEST_KEPT]
+    found = np.full((len(scores), BEST_KEPT), EMPTY, np.int64)
+    width = order.shape[1]
+    found[:, :width] = np.take_along_axis(subjects, order, axis=1)
+    found[:, :width][np.take_along_axis(scores, order, axis=1) == -np.inf] = EMPTY
     return found
+
+
+def _rank(owners: Ints) -> Ints:
+    """Return how many of the same owner stand before each; those of one stand together."""
+    starts = np.searchsorted(owners, owners)
+    return np.arange(len(owners)) - starts
 
 
 def _joined(parts: list[Voices]) -> Voices:
