@@ -4,7 +4,6 @@ A passphrase comes from the terminal, or from a file or descriptor that a flag n
 from an argument or the environment, where every process of the same user could read it.
 """
 
-import errno
 import getpass
 import os
 import shlex
@@ -137,5 +136,4 @@ def _translated(path: Path) -> Generator[None]:
     except FileExistsError as error:
         raise KeyFileError(f"{path} exists already; a key file is never overwritten") from error
     except OSError as error:
-        hint = "; `bazaar init` makes one" if error.errno == errno.ENOENT else ""
-        raise KeyFileError(f"{path}: {error.strerror or error}{hint}") from error
+        raise KeyFileError(f"{path}: {error.strerror or error}") from error

@@ -26,11 +26,13 @@ class KeyFolder:
     Args:
         folder: Where they are.
         name: What they are of: ``node`` or ``relay``.
+        init_command: What makes one.
 
     """
 
     folder: Path
     name: str
+    init_command: str
 
     @property
     def key_path(self) -> Path:
@@ -76,6 +78,8 @@ class KeyFolder:
             KeyFileError: They cannot be read.
 
         """
+        if not self.key_path.exists():
+            raise KeyFileError(f"{self.key_path}: there is none; `{self.init_command}` makes one")
         return key_files.read(self.key_path, passphrase)
 
     def recovery_agent(self) -> AgentId:

@@ -138,7 +138,7 @@ class NodeSettings(FileSettings):
     @property
     def keys(self) -> KeyFolder:
         """The files with its keys."""
-        return KeyFolder(self.home, "node")
+        return KeyFolder(self.home, "node", "bazaar init")
 
     @property
     def database_path(self) -> Path:

@@ -29,7 +29,7 @@ class Home:
     @property
     def keys(self) -> KeyFolder:
         """The files with its keys."""
-        return KeyFolder(self.folder, "relay")
+        return KeyFolder(self.folder, "relay", "bazaar relay init")
 
     @property
     def database_path(self) -> Path:
