@@ -64,7 +64,7 @@ def run_worlds(
     elif told.broken:
         print(told.broken)
     elif told.ran:
-        print(f"{kind.name}: {len(told.ran)} seeds, nothing broken")
+        print(f"{kind.name}: nothing broken")
         for one in told.ran:
             figures = ", ".join(f"{what} {figure:g}" for what, figure in one.figures.items())
             print(f"  seed {one.seed}: {figures}")
