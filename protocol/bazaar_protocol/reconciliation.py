@@ -32,10 +32,10 @@ class Sum:
     count: int = 0
     total: int = 0
 
-    def add(self, head: int, times: int = 1) -> None:
-        """Count what ``weigh`` says of a head; ``times`` is -1 to take it away."""
-        self.count += times
-        self.total = (self.total + times * head) % _MODULUS
+    def move(self, change: int, count: int) -> None:
+        """Add what ``weigh`` says of heads that came, less that of heads that went."""
+        self.count += count
+        self.total = (self.total + change) % _MODULUS
 
     def as_part(self) -> RangeSum:
         """Return it as it travels, where its place says which range it is."""
@@ -93,7 +93,7 @@ def sum_of(heads: Iterable[tuple[AgentId, Head]]) -> Sum:
     """Return the sum of some heads."""
     found = Sum()
     for author, head in heads:
-        found.add(weigh(author, head))
+        found.move(weigh(author, head), 1)
     return found
 
 

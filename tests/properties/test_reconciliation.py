@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given, strategies as st
+from tests.market_records import Trader
 
 from bazaar_protocol import limits
 from bazaar_protocol.errors import MalformedRecord
@@ -103,6 +104,24 @@ def test_sums_that_followed_every_change_are_those_of_the_whole(
             inside = [one for one in left.items() if first <= one[0] <= last]
             assert tree.sum(prefix[:length]) == sum_of(inside)
     assert len(tree) == len(left)
+
+
+def test_entries_are_counted_as_they_come_whoever_asks_in_between() -> None:
+    traders = [Trader.named(f"author {number}") for number in range(5)]
+    tree, reference = HeadTree(), HeadTree()
+    for number in range(40):
+        author = traders[number * 7 % 5]
+        tree.advance(author.intake() if author.head.seq else author.genesis())
+        if number % 3 == 0:
+            whole = sum_of((one.agent, one.head) for one in traders if one.head.seq)
+            assert tree.sum(b"") == whole
+    convict = traders[0]
+    tree.leave_out(convict.agent, convict.head)
+    tree.advance(convict.intake())
+    for one in traders[1:]:
+        reference.put(one.agent, one.head)
+    assert tree.sum(b"") == reference.sum(b"")
+    assert len(tree) == 4
 
 
 @given(_logs)

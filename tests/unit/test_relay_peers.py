@@ -15,6 +15,7 @@ from bazaar_protocol.limits import HEADS_PER_FRAME_MAX
 from bazaar_protocol.peering_frames import Forward, Here
 from bazaar_protocol.records import Record, unseal
 from bazaar_relay.machine.difficulty import WorkPolicy
+from bazaar_relay.peering.marks import Marks
 from bazaar_relay.storage.memory_store import MemoryStore
 
 
@@ -101,7 +102,8 @@ async def is_accused(store: MemoryStore, agent: AgentId) -> bool:
     return bool((await store.against([agent]))[agent])
 
 
-async def test_an_equivocator_is_exposed_at_every_relay(relays: Relays) -> None:
+@pytest.mark.parametrize("way", ["cursor", "comparison"])
+async def test_an_equivocator_is_exposed_at_every_relay(relays: Relays, way: str) -> None:
     await start_all(relays)
     eve = trader("eve")
     genesis, same = eve.genesis(), eve.intake(1)
@@ -116,6 +118,8 @@ async def test_an_equivocator_is_exposed_at_every_relay(relays: Relays) -> None:
     await relays.publish("b", fork, *(fork.intake(number) for number in range(50, 70)))
     for name in relays.names:
         await relays.stop(name)
+        if way == "comparison":
+            relays.marks[name] = Marks()
     await start_all(relays)
     for name in relays.names:
         store = relays.stores[name]

@@ -106,7 +106,7 @@ class Listing:
             self.after = one.author
             author, head = AgentId(one.author), Head(one.seq, RecordId(one.id))
             page[author] = head
-            self._found.add(weigh(author, head))
+            self._found.move(weigh(author, head), 1)
         if more and not heads:
             raise MalformedRecord("an empty page that is not the last")
         self.is_done = not more

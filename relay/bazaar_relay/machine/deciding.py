@@ -202,6 +202,8 @@ class Decider:
         worse = standing.after(record)
         if worse is standing:
             return "stale: another one says so already"
+        if isinstance(record.body, Proof):
+            state.head(accused)  # asks the store, if need be: its log is compared no more
         if isinstance(record.body, Succession):
             genesis = state.entry(accused, 1, answered)
             if genesis is None:
