@@ -5,6 +5,7 @@ Peers advertise them, so parsing is strict: what does not fit is refused before 
 
 import ipaddress
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -77,6 +78,20 @@ class Address:
         way = f"/{self.way}" if self.way else ""
         suffix = "" if self.peer is None else f"/p2p/{to_peer_id(self.peer)}"
         return f"/{kind}/{self.host}/tcp/{self.port}{way}{suffix}"
+
+
+def check_each(name: str, texts: Iterable[str], read: Callable[[str], Address]) -> None:
+    """Check the addresses of a setting.
+
+    Raises:
+        ConfigError: One of them is none; the text says which setting it is.
+
+    """
+    for text in texts:
+        try:
+            read(text)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
 
 
 def _host(kind: str, host: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from bazaar_host import key_files, settings as host_settings
-from bazaar_host.addresses import Address
+from bazaar_host.addresses import Address, check_each
 from bazaar_host.key_files import Passphrase
 from bazaar_host.key_folder import KeyFolder
 from bazaar_host.local_network import LocalNetwork
@@ -204,10 +204,9 @@ def with_offers(values: AnySettings, offers: Sequence[OfferSettings]) -> AnySett
 
 
 def _check_places(values: FileSettings) -> None:
-    for text in values.listen:
-        Address.parse_place(text)
-    for text in (*values.announce, *values.relays):
-        Address.parse(text)
+    check_each("listen", values.listen, Address.parse_place)
+    check_each("announce", values.announce, Address.parse)
+    check_each("relays", values.relays, Address.parse)
     LocalNetwork(values.mdns_interfaces)
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from bazaar_host import settings as host_settings
-from bazaar_host.addresses import Address
+from bazaar_host.addresses import Address, check_each
 from bazaar_host.admission import ConnectionLimits
 from bazaar_host.local_network import LocalNetwork
 from bazaar_host.settings import Loaded, setting
@@ -270,10 +270,8 @@ class FileSettings:
         """
         if not self.listen:
             raise ConfigError("a relay listens somewhere: give --listen")
-        for address in self.listen:
-            Address.parse_place(address)
-        for address in self.announce:
-            Address.parse(address)
+        check_each("listen", self.listen, Address.parse_place)
+        check_each("announce", self.announce, Address.parse)
         self.connection_limits()
         LocalNetwork(self.mdns_interfaces)
         self.policy()
