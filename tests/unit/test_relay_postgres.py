@@ -1,6 +1,7 @@
 """What only a store on a PostgreSQL server has to do: get in, stay what it is, and come back."""
 
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
 
@@ -100,6 +101,12 @@ async def test_without_asyncpg_one_is_told_what_to_install(
             pass
     async with open_store(Home(tmp_path), settings.SQLITE, ALICE) as store:
         assert await store.cursor() == 0
+
+
+def test_nobody_who_has_no_use_for_it_loads_asyncpg() -> None:
+    code = "import sys, bazaar_relay.serving.process as _; print('asyncpg' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 async def test_one_home_is_of_one_process(address: str, tmp_path: Path) -> None:

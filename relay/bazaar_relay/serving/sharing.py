@@ -112,8 +112,10 @@ class Sharing:
                 pass  # time to look
             self._wake.clear()
             try:
-                await self._catch_up()
-                if self._is_wanted:
+                now_s = asyncio.get_running_loop().time()
+                if not self._is_wanted or now_s - self._looked_s >= _LOOK_S:
+                    await self._catch_up(now_s)
+                if self._is_wanted:  # which brings the news with it
                     await self._take_turn()
             except StorageError as error:
                 self._lost(str(error))
@@ -121,14 +123,13 @@ class Sharing:
             else:
                 self._found()
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, now_s: float) -> None:
         """Hear of what others have committed, while they go on."""
         is_whole = False
         while not is_whole:
             news = await self._store.news()
             is_whole = news.is_whole
             self._run(Heard(news))
-        now_s = asyncio.get_running_loop().time()
         if now_s - self._looked_s >= _LOOK_S:
             self._looked_s = now_s
             others = await self._store.tell_listening(self._machine.listening)

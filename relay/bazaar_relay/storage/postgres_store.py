@@ -7,10 +7,11 @@ one statement, or a few that cursors keep together. ``sharing`` says what turns 
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
 from bazaar_protocol import limits
+from bazaar_protocol.errors import StorageError
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.log import Head
@@ -33,10 +34,12 @@ _LISTENING: Final = """
     INSERT INTO listening (process, agents, said) VALUES ($1, $2, now())
     ON CONFLICT (process) DO UPDATE SET agents = excluded.agents, said = excluded.said
 """
+_STILL_LISTENING: Final = "UPDATE listening SET said = now() WHERE process = $1"
 _LISTENING_ELSEWHERE: Final = """
     SELECT agents FROM listening WHERE process <> $1 AND said > now() - interval '15 s'
 """
-_GONE: Final = "DELETE FROM listening WHERE said < now() - interval '1 hour'"
+_LONG_GONE: Final = "DELETE FROM listening WHERE said < now() - interval '1 hour'"
+_GONE: Final = "DELETE FROM listening WHERE process = $1"
 
 
 class PostgresStore:
@@ -54,6 +57,7 @@ class PostgresStore:
         self._told = place
         """Up to where this process knows what was committed."""
         self._turn: tuple[Any, Place] | None = None
+        self._listening = b""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listener = Listener(server, self._process)
 
@@ -84,6 +88,8 @@ class PostgresStore:
                 listening.cancel()
                 await store.close()
                 await asyncio.wait({listening})
+                with suppress(StorageError):  # or they are forgotten in a while
+                    await server.fetch(_GONE, store._process)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Store]:
@@ -150,10 +156,16 @@ class PostgresStore:
 
     async def tell_listening(self, agents: Sequence[AgentId]) -> Sequence[AgentId]:
         """Say who listens at this process, and return who does at others."""
+        joined = b"".join(agents)
         async with self._server.connection() as db:
-            await db.execute(_LISTENING, self._process, b"".join(agents))
+            said = ""
+            if joined == self._listening:  # most of the time, and they may be many
+                said = await db.execute(_STILL_LISTENING, self._process)
+            if said != "UPDATE 1":
+                await db.execute(_LISTENING, self._process, joined)
+            self._listening = joined
             others = await db.fetch(_LISTENING_ELSEWHERE, self._process)
-            await db.execute(_GONE)
+            await db.execute(_LONG_GONE)
         return list(dict.fromkeys(agent for (joined,) in others for agent in split_agents(joined)))
 
     def on_change(self, call: Callable[[], None]) -> None:
