@@ -68,6 +68,7 @@ YAMUX_STREAMS_INBOUND_MAX: Final = 512  # of one connection
 YAMUX_ANSWERS_MAX: Final = 1024  # that wait until the peer reads them
 YAMUX_PING_AFTER_S: Final = 20.0  # in which nothing came
 YAMUX_PONG_TIMEOUT_S: Final = 15.0
+HANDSHAKE_MESSAGE_BYTES_MAX: Final = 4 * KIB  # ours have 200
 NEGOTIATION_BYTES_MAX: Final = 256 * KIB
 NEGOTIATION_STREAM_BYTES_MAX: Final = 4 * KIB  # read and answered on one stream
 NEGOTIATION_TIMEOUT_S: Final = 10.0
@@ -223,7 +224,6 @@ PEERS_MAX: Final = 32
 RANGE_HEADS_LISTED: Final = 32  # a range with fewer logs is not worth comparing part by part
 HEADS_PER_COMPARISON_MAX: Final = 2**21
 PEER_HEADS_SETTLED_MAX: Final = 2**14  # of logs that a peer has otherwise, which were looked into
-PEER_RECORDS_PER_S_MAX: Final = 2**16
 PULLS_UNDER_WAY_MAX: Final = 4  # of one peer
 PULLED_RECORDS_MAX: Final = 1024  # that are decided in one go
 PEER_BEHIND_MAX: Final = 4096  # records, up to which a peer's news are read one by one
@@ -235,7 +235,6 @@ PEER_SHUNNED_S: Final = 60.0  # of one that lied; twice as long each time
 PEER_SHUNNED_S_MAX: Final = HOUR_MS / SECOND_MS
 ORIGINS_KEPT_MAX: Final = 2**17
 WHEREABOUTS_MAX: Final = 2**16
-FORWARDS_UNDER_WAY_MAX: Final = 256  # letters, to one peer
 
 # What a node keeps of one contract: records of one kind by one author. Honest ones sign one.
 ANSWERS_PER_CONTRACT_MAX: Final = 4

@@ -99,9 +99,7 @@ class PeerLink:
             if quiet_s < limits.PING_AFTER_S or not self._has_room.is_set():
                 await asyncio.sleep(max(limits.PING_AFTER_S - quiet_s, 1.0))
                 continue
-            async with asyncio.timeout(limits.PONG_TIMEOUT_S) as deadline:
-                await self.request(frames.Ping(0))
-                deadline.reschedule(None)
+            await self.request(frames.Ping(0))
 
     async def request(self, frame: Request) -> Answer:
         """Send ``frame`` under a number of its own and wait for the answer.

@@ -37,7 +37,6 @@ from bazaar_relay.storage.store import Store
 FEATURE: Final = "peer"
 _LIES: Final = ("malformed", "signature", "too-large")
 """Statuses that a record cannot have which a peer has checked."""
-_TO_COMPARE: Final = ("gap", "fork")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +287,8 @@ async def _first_to_fail(*works: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    errors = [error for task in done if (error := task.exception()) is not None]
+    ended = [task.exception() for task in done if not task.cancelled()]
+    errors = [error for error in ended if error is not None]
     ours = [error for error in errors if not isinstance(error, RemoteError)]
     lies = [error for error in errors if isinstance(error, PeerLied)]
     raise [*ours, *lies, *errors, LinkClosed("nothing is left to do")][0]
