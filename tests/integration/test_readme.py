@@ -27,7 +27,9 @@ COMMAND_S = 30.0
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{12,}(?![0-9a-f])")
 VARIES = re.compile(rf"(…)|({ID.pattern})|(\d\d:\d\d:\d\d)|((?<=/tcp/)\d+)|( {{2,}})")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+STYLE = re.compile(r"\x1b\[\??[0-9;]*[a-zA-Z]")
+ERASED = re.compile(r"[^\n]*(?:\n(?:\x1b\[\?25h)?\r?\x1b\[1A)?\r?\x1b\[2K")
+"""What a progress bar has drawn over: up to the word that wipes its line, or the one above."""
 FOLLOWS = re.compile(r"bazaar (?:reputation|why|find)\b")
 """Evidence follows the trades at a distance, so what these print comes a moment later."""
 DAEMON = re.compile(r"bazaar (?:relay )?up\b")
@@ -149,7 +151,8 @@ def line_pattern(line: str) -> str:
 
 
 def clean(raw: bytes) -> str:
-    return COLOUR.sub("", raw.decode(errors="replace")).replace("\r\n", "\n")
+    text = raw.decode(errors="replace").replace("\r\n", "\n")
+    return STYLE.sub("", ERASED.sub("", text))
 
 
 @contextmanager
