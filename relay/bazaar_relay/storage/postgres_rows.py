@@ -16,6 +16,7 @@ from bazaar_relay.storage.joined_agents import split_agents
 from bazaar_relay.storage.matching import EVERYTHING
 from bazaar_relay.storage.scanning import Search, passes
 from bazaar_relay.storage.sharing import News
+from bazaar_relay.storage.short_keys import shorten
 from bazaar_relay.storage.store import NewLetter, Stored, read_record
 
 Fetch: TypeAlias = Callable[..., Awaitable[list[Any]]]
@@ -129,16 +130,16 @@ async def unexpired(
     fetch: Fetch, key: bytes, *, now_ms: int, after: int, limit: int
 ) -> list[Stored]:
     """Return records under ``key`` that have not expired."""
-    rows = await fetch(_UNEXPIRED, key, after, now_ms, limit)
+    rows = await fetch(_UNEXPIRED, shorten(key), after, now_ms, limit)
     return [Stored(cursor, raw) for cursor, raw in rows]
 
 
 async def against(fetch: Fetch, keys: Sequence[bytes]) -> dict[bytes, list[bytes]]:
     """Return the records under each of ``keys``, in order of cursors."""
-    found: dict[bytes, list[bytes]] = {key: [] for key in keys}
-    for key, raw in await fetch(_AGAINST, list(keys)):
-        found[key].append(raw)
-    return found
+    found: dict[bytes, list[bytes]] = {shorten(key): [] for key in keys}
+    for short, raw in await fetch(_AGAINST, list(found)):
+        found[short].append(raw)
+    return {key: found[shorten(key)] for key in keys}
 
 
 async def receipt(fetch: Fetch, record: RecordId) -> Any | None:
@@ -175,7 +176,7 @@ async def _walk(fetch: Fetch, search: Search, *, after: int, upto: int) -> list[
     walked: list[list[int]] = [[] for _ in search.keys]
     keyed = [(place, key) for place, key in enumerate(search.keys) if key != EVERYTHING]
     if keyed:
-        rows = await fetch(_WALK, [key for _, key in keyed], after, upto, search.limit)
+        rows = await fetch(_WALK, [shorten(key) for _, key in keyed], after, upto, search.limit)
         for number, cursor in rows:
             walked[keyed[number - 1][0]].append(cursor)
     if len(keyed) < len(search.keys):

@@ -11,6 +11,7 @@ from bazaar_relay.storage.index import Entry
 from bazaar_relay.storage.joined_agents import split_agents
 from bazaar_relay.storage.matching import keys_of, keys_of_route
 from bazaar_relay.storage.planning import plan
+from bazaar_relay.storage.short_keys import shorten
 from bazaar_relay.storage.store import FORGOTTEN_MAX, Batch, Kept, read_record
 
 _LOCK: Final = "SELECT cursor, letter, covered FROM store FOR UPDATE"
@@ -125,7 +126,9 @@ async def write(db: Any, batch: Batch, place: Place, *, tell: Sequence[str]) -> 
     planned = plan(known, batch.records, batch.routes, cursor=place.cursor)
     entries = planned.entries
     # In the order of their index, so that each of its pages is touched once.
-    postings = sorted((key, entry.cursor) for entry in entries for key in entry.index_keys())
+    postings = sorted(
+        (shorten(key), entry.cursor) for entry in entries for key in entry.index_keys()
+    )
     numbers = list(range(place.letter + 1, place.letter + 1 + len(batch.letters)))
     letters = [
         (number, letter.to, letter.sealed, letter.expires_ms, letter.sender)
@@ -163,13 +166,13 @@ async def forget(db: Any, *, now_ms: int) -> int:
 async def _forget_records(db: Any, expired: Sequence[Any]) -> None:
     records = {cursor: read_record(raw) for cursor, raw, _ in expired}
     keys = [
-        (key, cursor)
+        (shorten(key), cursor)
         for cursor, _, audience in expired
         for key in keys_of(records[cursor], split_agents(audience))
     ]
     routes = await db.fetch(_ROUTES_OF, list(records))
     keys += [
-        (key, cursor)
+        (shorten(key), cursor)
         for cursor, route_of, agent in routes
         for key in keys_of_route(records[route_of].id, AgentId(agent))
     ]
