@@ -7,7 +7,9 @@ import pytest
 from tests.market import Market
 from tests.told_opinions import ToldOpinions, known
 
+from bazaar_node.market import deferred as deferred_posts
 from bazaar_node.market.credit import FORGOTTEN_MS, SHARE, Credit, Unpaid
+from bazaar_node.market.deferred import Deferred
 from bazaar_node.market.events import Change
 from bazaar_node.market.policy import MAX_ON_CREDIT, All, MaxOnCredit, Policies
 from bazaar_node.market.trust import Trust
@@ -142,6 +144,27 @@ def test_strangers_fill_no_queue_in_which_others_wait() -> None:
     assert not is_taken(market, "ada", last)
 
 
+def test_doubtful_posts_wait_for_credit_and_give_way_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deferred_posts, "DEFERRED_MAX", 3)
+    market = opened()
+    posts = [market.task("ada", post(market, "ada")).post for _ in range(4)]
+    deferred = Deferred()
+    deferred.add(posts[0], slack=-1)
+    deferred.add(posts[1])
+    deferred.add(posts[2], slack=-2)
+    now = market.now_ms
+    assert deferred.pop(now, slack=-1) == posts[1]
+    assert deferred.pop(now, slack=-1) == posts[0]
+    assert deferred.pop(now, slack=-2) is None
+    assert deferred.due_ms(slack=-2) is None
+    for one in (posts[0], posts[1], posts[3]):
+        deferred.add(one)
+    left = [deferred.pop(now, slack=9) for _ in range(4)]
+    assert left == [posts[0], posts[1], posts[3], None], "the doubtful give way first"
+
+
 async def test_what_posters_hold_is_known_after_a_restart(tmp_path: Path) -> None:
     market = opened(Policies())
     kept, fair = post(market, "ada"), post(market, "cy")
@@ -172,10 +195,11 @@ async def test_what_another_delivered_is_not_ours(tmp_path: Path) -> None:
     task = post(market, "ada")
     market.finish("bo", task)
     market.judge("ada", task, accepted=False)
-    async with NodeStore.open(tmp_path / "ada.sqlite3") as store:
-        await store.claim_identity(ADA)
-        await store.write(market.traders["ada"].changes)
-        assert (await load_credit(store)).held == 0
+    for number, (name, agent) in enumerate((("ada", ADA), ("bo", CY), ("bo", BO))):
+        async with NodeStore.open(tmp_path / f"{number}.sqlite3") as store:
+            await store.claim_identity(agent)
+            await store.write(market.traders[name].changes)
+            assert (await load_credit(store)).held == (agent == BO)
 
 
 def test_only_so_much_is_remembered() -> None:
