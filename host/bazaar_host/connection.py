@@ -1,7 +1,7 @@
 """One libp2p connection: TCP, then noise, then yamux, then our protocols on its streams.
 
-Negotiation and the handshake of noise are libp2p's; the session layers above are our own, and its
-host, swarm and resource manager are not there. So there is nothing else that a peer could reach: it
+Negotiation is libp2p's; the handshake and the session layers above are our own, and its host, swarm
+and resource manager are not there. So there is nothing else that a peer could reach: it
 is noise or nothing, and the only protocols are ours.
 """
 
@@ -11,27 +11,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import trio
-from libp2p.crypto.ed25519 import Ed25519PrivateKey
-from libp2p.crypto.keys import KeyPair
-from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import IOException
-from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
-from libp2p.security.noise.transport import PROTOCOL_ID as NOISE, Transport as Noise
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 
+from bazaar_host.handshake import NoiseKey
 from bazaar_host.hardening import Socket
 from bazaar_host.muxer import MuxedStream, Muxer
-from bazaar_host.secured import Secured
+from bazaar_host.secured import Secured, secure
 from bazaar_host.websocket import ByteStream
 from bazaar_host.yamux.breaches import Breach
 from bazaar_protocol import limits
 from bazaar_protocol.errors import Unreachable
-from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_peer_id
+from bazaar_protocol.identity import AgentId, Keypair, to_peer_id
 
 LOG: Final = logging.getLogger("bazaar.libp2p")
 
@@ -50,38 +47,33 @@ class Upgrader:
     """
 
     def __init__(self, keys: Keypair, protocols: Sequence[str], *, streams_max: int) -> None:
-        secret = Ed25519PrivateKey.from_bytes(keys.seed)
-        pair = KeyPair(secret, secret.get_public_key())
-        # Only noise. By default libp2p also takes plaintext, where everyone is who they say.
-        self._noise = Noise(pair, noise_privkey=create_new_key_pair().private_key)
+        self._key = NoiseKey(keys)
         self._protocols = protocols
         self._streams_max = streams_max
 
     async def inbound(self, stream: ByteStream, address: str) -> "Connection":
         """Do the handshakes with a peer that dialed us. It may raise anything: a stranger talks."""
         socket = Socket(stream, is_initiator=False, address=address)
+        # Only noise. By default libp2p also takes plaintext, where everyone is who they say.
         await _agree(socket, [NOISE])
-        secured = Secured.take_over(await self._noise.secure_inbound(socket), socket)
+        secured = await secure(socket, self._key)
         await _agree(secured, [YAMUX])
         return self._made(socket, secured)
 
     async def outbound(self, stream: ByteStream, peer: AgentId) -> "Connection":
         """Do the handshakes with ``peer``, which we dialed. It may raise anything, as above."""
         socket = Socket(stream, is_initiator=True)
-        peer_id = ID.from_string(to_peer_id(peer))
         await _ask(socket, NOISE)
-        secured = Secured.take_over(await self._noise.secure_outbound(socket, peer_id), socket)
-        if secured.peer_id != peer_id:
-            raise Unreachable("somebody else answered")
+        secured = await secure(socket, self._key)
+        if secured.peer != peer:
+            raise Unreachable(f"{to_peer_id(secured.peer)} answered")
         await _ask(secured, YAMUX)
         return self._made(socket, secured)
 
     def _made(self, socket: Socket, secured: Secured) -> "Connection":
         socket.is_trusted = True
-        # From the peer id, which the handshake proved.
-        peer = parse_agent(str(secured.peer_id))
         muxer = Muxer(secured, is_initiator=socket.is_initiator, streams_max=self._streams_max)
-        return Connection(peer, socket, muxer, self._protocols)
+        return Connection(secured.peer, socket, muxer, self._protocols)
 
 
 class Connection:

@@ -1,21 +1,61 @@
 """A connection that noise has secured: whoever is at its other end is who the handshake proved.
 
-The handshake is libp2p's (``Noise_XX_25519_ChaChaPoly_SHA256``, with its signed payload). From its
-last message on the keys are ours: libp2p's own session makes two reads and four objects of each
-message, and a write for each; here a read takes all that has arrived, and a write carries many.
+libp2p's own session makes two reads and four objects of each message, and a write for each; here a
+read takes all that has arrived, and a write carries many.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self, cast
 
-from libp2p.abc import ISecureConn
 from libp2p.io.abc import ReadWriteCloser
-from libp2p.peer.id import ID
-from libp2p.security.noise.io import NoiseTransportReadWriter
-from libp2p.security.secure_session import SecureSession
 
+from bazaar_host.handshake import Handshake, NoiseKey
 from bazaar_host.hardening import Socket
-from bazaar_host.noise_messages import PLAINTEXT_BYTES_MAX, Opener, Sealer
+from bazaar_host.noise_messages import LENGTH_BYTES, PLAINTEXT_BYTES_MAX, Opener, Sealer
+from bazaar_host.yamux.breaches import Breach
+from bazaar_protocol import limits
+from bazaar_protocol.errors import BrokenSession
+from bazaar_protocol.identity import AgentId
+
+
+async def secure(socket: Socket, key: NoiseKey) -> "Secured":
+    """Do the handshake on ``socket``, on which noise was agreed. The caller has a deadline.
+
+    Raises:
+        BrokenSession: The peer did not prove an identity.
+        ConnectionClosedError: The connection broke.
+
+    """
+    handshake = Handshake(key, is_initiator=socket.is_initiator)
+    if socket.is_initiator:
+        await _write(socket, handshake.write())
+    while not handshake.is_done:
+        handshake.read(await _read(socket))
+        if not handshake.is_done:
+            await _write(socket, handshake.write())
+    assert handshake.peer is not None
+    sealer, opener = handshake.ciphers()
+    return Secured(socket, handshake.peer, sealer, opener)
+
+
+async def _write(socket: Socket, message: bytes) -> None:
+    await socket.write(len(message).to_bytes(LENGTH_BYTES) + message)
+
+
+async def _read(socket: Socket) -> bytes:
+    length = int.from_bytes(await _read_exactly(socket, LENGTH_BYTES))
+    if length > limits.HANDSHAKE_MESSAGE_BYTES_MAX:
+        raise BrokenSession(Breach.FORGED, f"a handshake message of {length} bytes")
+    return await _read_exactly(socket, length)
+
+
+async def _read_exactly(socket: Socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = await socket.read(size - len(data))
+        if not part:
+            raise BrokenSession(Breach.FORGED, "the peer hung up during the handshake")
+        data += part
+    return data
 
 
 class Secured(ReadWriteCloser):
@@ -23,31 +63,18 @@ class Secured(ReadWriteCloser):
 
     Args:
         socket: What carries the messages.
-        peer_id: Who the handshake proved.
+        peer: Who the handshake proved.
         sealer: Encrypts what we send.
         opener: Decrypts what arrives.
 
     """
 
-    def __init__(self, socket: Socket, peer_id: ID, sealer: Sealer, opener: Opener) -> None:
-        self.peer_id = peer_id
+    def __init__(self, socket: Socket, peer: AgentId, sealer: Sealer, opener: Opener) -> None:
+        self.peer = peer
         self._socket = socket
         self._sealer = sealer
         self._opener = opener
         self._unread = bytearray()
-
-    @classmethod
-    def take_over(cls, handshaken: ISecureConn, socket: Socket) -> Self:
-        """Go on from where the handshake on ``socket`` has ended."""
-        assert isinstance(handshaken, SecureSession)
-        state: Any = cast("NoiseTransportReadWriter", handshaken.conn).noise_state
-        # The peer id, which was proven: get_remote_public_key() is the key of this session only.
-        return cls(
-            socket,
-            handshaken.get_remote_peer(),
-            Sealer(state.noise_protocol.cipher_state_encrypt.k),
-            Opener(state.noise_protocol.cipher_state_decrypt.k),
-        )
 
     async def receive(self) -> bytes:
         """Wait for bytes and return all that have arrived; none at the end of the connection.

@@ -6,16 +6,19 @@ are and a shut one is waited for.
 
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
 import trio
 from libp2p.abc import ISecureConn
+from libp2p.crypto.ed25519 import Ed25519PrivateKey
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
-from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE, Transport as Noise
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamEOF
 from libp2p.stream_muxer.yamux.yamux import (
     DEFAULT_WINDOW_SIZE,
@@ -30,7 +33,7 @@ from bazaar_host.connection import Connection, Upgrader
 from bazaar_host.hardening import Socket
 from bazaar_host.muxer import MuxedStream, Muxer
 from bazaar_host.websocket import ByteStream
-from bazaar_protocol.identity import AgentId, parse_agent, to_peer_id
+from bazaar_protocol.identity import AgentId, Keypair, parse_agent, to_peer_id
 
 _WRITE_BYTES_MAX: Final = 65_507
 _POLL_S_MIN, _POLL_S_MAX = 0.001, 0.05
@@ -50,6 +53,13 @@ def stock_layers(*, are_stock: bool = True) -> Iterator[None]:
 class StockUpgrader(Upgrader):
     """Makes connections of libp2p's layers."""
 
+    def __init__(self, keys: Keypair, protocols: Sequence[str], *, streams_max: int) -> None:
+        super().__init__(keys, protocols, streams_max=streams_max)
+        secret = Ed25519PrivateKey.from_bytes(keys.seed)
+        pair = KeyPair(secret, secret.get_public_key())
+        noise = Noise(pair, noise_privkey=create_new_key_pair().private_key)
+        self._security = TransportUpgrader({NOISE: noise}, {})
+
     async def inbound(self, stream: ByteStream, address: str) -> Connection:
         raw = RawConnection(TrioTCPStream(cast("trio.SocketStream", stream)), initiator=False)
         secured = await self._security.upgrade_security(raw, is_initiator=False)
@@ -63,10 +73,6 @@ class StockUpgrader(Upgrader):
         secured = await self._security.upgrade_security(raw, is_initiator=True, peer_id=peer_id)
         await connection._ask(secured, YAMUX)
         return self._stock(stream, StockMuxer(secured, peer_id, is_initiator=True))
-
-    @property
-    def _security(self) -> TransportUpgrader:
-        return TransportUpgrader({NOISE: self._noise}, {})
 
     def _stock(self, stream: ByteStream, muxer: "StockMuxer") -> Connection:
         socket = Socket(stream, is_initiator=muxer.is_initiator)  # nothing goes through it

@@ -230,16 +230,25 @@ async def test_bytes_that_were_meddled_with_end_the_session(
 
 
 async def test_what_came_before_a_hard_end_is_handed_on(host: Victim) -> None:
+    bodies = [number.to_bytes(2) for number in range(3 * limits.LINK_RECEIVE_QUEUE_FRAMES_MAX)]
+
     async def speak_and_vanish() -> None:
         connection = await connect(address_of(host))
-        frames = b"".join(pack(number.to_bytes(2)) for number in range(1000))
-        await connection.write(yamux_stream(HELLO) + frame(DATA, 0, 1, body=frames))
+        frames = b"".join(map(pack, bodies))
+        third = len(frames) // 3
+        await connection.write(
+            yamux_stream(HELLO)
+            + b"".join(
+                frame(DATA, 0, 1, body=frames[start : start + third])
+                for start in range(0, len(frames), third)
+            )
+        )
         await connection.close()
 
     await attack(speak_and_vanish)
     link = await asyncio.wait_for(host.inbound.get(), 5)
-    bodies = await receive(link, 1000)
-    assert bodies == [number.to_bytes(2) for number in range(1000)]
+    await check_serves(host)  # so the host has noticed that the peer is gone
+    assert await receive(link, len(bodies)) == bodies
     await asyncio.wait_for(link.wait_closed(), 5)
 
 
