@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.federated import Relays, trader, until
 from tests.market_records import Trader
 
 from bazaar_protocol import frames
+from bazaar_protocol.evidence_kinds import Proof
 from bazaar_protocol.frames import Filter
 from bazaar_protocol.identity import AgentId
 from bazaar_protocol.limits import HEADS_PER_FRAME_MAX
@@ -131,6 +133,41 @@ async def test_an_equivocator_is_exposed_at_every_relay(relays: Relays, way: str
     client = await relays.join(eve, "c")
     (status,) = await client.publish(eve.post())
     assert status.startswith("blocked: convicted by equivocation")
+
+
+@pytest.mark.parametrize("lengths", [(30, 20), (20, 30), (20, 20)])
+async def test_a_fork_is_proved_by_the_first_entries_that_differ(
+    relays: Relays, lengths: tuple[int, int]
+) -> None:
+    """Who compares is told of the ends alone, and looks for the place where the logs part."""
+    for name in ("a", "b"):
+        await relays.start(name, peers=[])
+    eve = trader("eve")
+    same = [eve.genesis(), *(eve.intake(number) for number in range(5))]
+    fork = Trader(eve.keys, eve.now_ms, eve.head)
+    await relays.publish("a", eve, *same, *map(eve.intake, range(lengths[0])))
+    await relays.publish("b", fork, *same, *map(fork.intake, range(100, 100 + lengths[1])))
+    await relays.stop("a")
+    await relays.start("a", peers=["b"])
+    await until(partial(is_accused, relays.stores["a"], eve.agent))
+    (found,) = (await relays.stores["a"].against([eve.agent]))[eve.agent]
+    body = unseal(found).body
+    assert isinstance(body, Proof)
+    assert {unseal(raw).seq for raw in body.records} == {len(same) + 1}
+
+
+async def test_marks_outlive_the_process(relays: Relays, tmp_path: Path) -> None:
+    await relays.start("a", peers=[])
+    ada = trader("ada")
+    await relays.publish("a", ada, genesis := ada.genesis(), entry := ada.intake())
+    before = Marks(tmp_path / "peers.json")
+    before.put(relays.keys["a"].agent, relays.stores["a"].name, 0)
+    await before.save(relays.stores["b"].name, 0)
+    relays.marks["b"] = Marks(tmp_path / "peers.json")
+    await relays.start("b", peers=["a"])
+    await relays.have(genesis, entry)
+    told = relays.told["a", "b"]
+    assert [told[one.id] for one in (genesis, entry)] == [1, 1]  # and not by comparison
 
 
 async def test_a_task_finished_at_one_relay_is_offered_at_no_other(relays: Relays) -> None:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from bazaar_protocol import frames, limits
 from bazaar_protocol.errors import LinkClosed, PeerLied
@@ -39,6 +40,8 @@ class Hand:
     is_old: bool = True
 
 
+Asked: TypeAlias = tuple[tuple[LogSpan, ...], Pending]
+"""A request for parts of logs that is under way."""
 Handing = Callable[[Hand], Awaitable[tuple[str, ...]]]
 """Hands records to the relay and returns their statuses once those that are kept are durable."""
 
@@ -170,25 +173,19 @@ class CatchingUp:
         """Pull parts of logs; return whose logs continue another entry than ours does."""
         heads = dict(known)
         parted: set[AgentId] = set()
-        asked: deque[tuple[tuple[LogSpan, ...], Pending]] = deque()
+        asked: deque[Asked] = deque()
         handed: deque[asyncio.Task[None]] = deque()
         groups = deque(spans.groups(wanted))
         try:
             while groups or asked:
                 while groups and len(asked) < limits.PULLS_UNDER_WAY_MAX:
                     group = tuple(one for one in groups.popleft() if one.author not in parted)
-                    asked.append((group, await self._link.send(GetLogs(0, group))))
-                group, pending = asked.popleft()
-                taken = await self._take(group, pending, heads)
+                    asked.append(await self._ask(group))
+                taken = await self._take(asked, heads)
                 parted |= {record.author for record in taken.parted}
-                for record in taken.entries:
-                    heads[record.author] = Head.of(record)
-                    theirs = page[record.author]
-                    if record.seq == theirs.seq and record.id != theirs.id:
-                        raise PeerLied("contradiction", f"two ends of {record.author.hex()[:12]}")
+                _check_ends(taken.entries, page)
                 if taken.left:
-                    group = tuple(taken.left)
-                    asked.appendleft((group, await self._link.send(GetLogs(0, group))))
+                    asked.appendleft(await self._ask(tuple(taken.left)))
                 if taken.entries:
                     handed.append(asyncio.create_task(self._give(taken.entries)))
                 while len(handed) > (limits.PULLS_UNDER_WAY_MAX if asked or groups else 0):
@@ -198,14 +195,27 @@ class CatchingUp:
                 task.cancel()
         return parted
 
-    async def _take(
-        self, group: tuple[LogSpan, ...], pending: Pending, heads: Mapping[AgentId, Head]
-    ) -> spans.Taken:
-        answer = await self._link.answer(pending)
-        assert isinstance(answer, frames.Segment)
-        check = partial(spans.check, group, answer.records, heads)
-        taken = await asyncio.to_thread(check)
-        if taken.left and not (answer.more and answer.records):
+    async def _ask(self, group: tuple[LogSpan, ...]) -> Asked:
+        return group, await self._link.send(GetLogs(0, group))
+
+    async def _take(self, asked: deque[Asked], heads: dict[AgentId, Head]) -> spans.Taken:
+        """Take the next answer, and those behind it that are there as well; check them together."""
+        answers: list[tuple[tuple[LogSpan, ...], frames.Segment]] = []
+        is_whole, entries = True, 0
+        while asked and is_whole and entries < limits.PULLED_RECORDS_MAX:
+            group, pending = asked[0]
+            if answers and not pending.answer.done():
+                break
+            asked.popleft()
+            answer = await self._link.answer(pending)
+            assert isinstance(answer, frames.Segment)
+            answers.append((group, answer))
+            entries += len(answer.records)
+            # What a cut one lacks is asked for again, and comes before all that is behind it.
+            is_whole = not answer.more
+        taken = await asyncio.to_thread(partial(_check_all, answers, heads))
+        last = answers[-1][1]
+        if taken.left and not (last.more and last.records):
             raise PeerLied("withheld", "it has not got the entries that it said it had")
         return taken
 
@@ -238,3 +248,24 @@ class CatchingUp:
         if taken.left:
             raise PeerLied("withheld", "it has not got the entries that it said it had")
         return taken.entries[0].raw
+
+
+def _check_all(
+    answers: Sequence[tuple[tuple[LogSpan, ...], frames.Segment]], heads: dict[AgentId, Head]
+) -> spans.Taken:
+    """Verify answers in their order; ``heads`` follow what is taken."""
+    together = spans.Taken()
+    for group, answer in answers:
+        taken = spans.check(group, answer.records, heads)
+        together.entries.extend(taken.entries)
+        together.parted.extend(taken.parted)
+        together.left.extend(taken.left)
+        heads |= {record.author: Head.of(record) for record in taken.entries}
+    return together
+
+
+def _check_ends(entries: Sequence[Record], page: Mapping[AgentId, Head]) -> None:
+    for record in entries:
+        theirs = page[record.author]
+        if record.seq == theirs.seq and record.id != theirs.id:
+            raise PeerLied("contradiction", f"two ends of {record.author.hex()[:12]}")
