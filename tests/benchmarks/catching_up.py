@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks.measuring import Bench, Beside, Row, Sample, Stopwatch, at_least, at_most, row
+from tests.benchmarks.measuring import (
+    Bench,
+    Beside,
+    Row,
+    Sample,
+    Stopwatch,
+    at_least,
+    at_most,
+    cpu_of,
+    row,
+)
 from tests.benchmarks.publishing import log_entries, new_author, publishes, send
 from tests.benchmarks.relay_process import RelayProcess, relay_up
 from tests.relay_client import Client
@@ -42,11 +52,14 @@ async def run(bench: Bench) -> list[Row]:
         published.append(first)
         caught_up.append(second)
     bytes_same = [Sample(float(_bytes_of_no_news(bench.count(10_000, 500))))]
+    name = f"a new peer catches up with {total:,} records"
+    publishing = f"published by {PUBLISHERS}, in the same round"
     return [
-        row(f"a new peer catches up with {total:,} records", "records/s", caught_up,
-            beside=Beside(f"published by {PUBLISHERS}, in the same round", published),
-            goal=at_least(10), note=f"logs of {ENTRIES} entries; relays as processes, over libp2p; "
-            "until all is durable and its news come live"),
+        row(name, "records/s", caught_up, beside=Beside(publishing, published), goal=at_least(10),
+            note=f"logs of {ENTRIES} entries; relays as processes, over libp2p; until all is "
+            "durable and its news come live"),
+        row(f"{name}, CPU", "us", cpu_of(caught_up),
+            beside=Beside(f"{publishing}, CPU", cpu_of(published)), goal=at_most(0.5)),
         row("no news among 10,000 logs: a question and its answer", "bytes", bytes_same,
             goal=at_most(256, "figure")),
     ]  # fmt: skip
