@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+DOC = Path(__file__).parents[2] / "docs" / "simulations.md"
 AGENT = """
 from bazaar_node import Node, PostRequest, Task
 
@@ -132,6 +133,13 @@ def test_agents_are_tested_under_virtual_time_with_crashes_and_partitions(tmp_pa
     status, said = run(tmp_path, CRASH, OWN, TWO_RELAYS)
     assert status == 0, said
     assert "3 passed" in said
+
+
+def test_what_is_documented_works(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    (documented,) = (block for block in blocks if "bazaar_world" in block)
+    status, said = run(tmp_path, documented)
+    assert status == 0, said
 
 
 def test_a_failing_story_shows_what_happened_and_how_to_see_it_again(tmp_path: Path) -> None:

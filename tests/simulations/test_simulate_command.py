@@ -11,6 +11,7 @@ from bazaar_node.__main__ import run
 from bazaar_protocol.errors import ConfigError
 from bazaar_simulations.adversaries.registry import ADVERSARIES
 from bazaar_simulations.commands import app
+from bazaar_simulations.commands.results import Outputs
 from bazaar_simulations.commands.table import table
 from bazaar_simulations.population import plots
 from bazaar_simulations.population.setting import Setting
@@ -34,7 +35,7 @@ def test_every_row_of_the_documented_table_is_an_adversary() -> None:
 def test_it_lists_all_adversaries(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert {one["name"] for one in listed["adversaries"]} == set(ADVERSARIES)
+    assert {one["name"] for one in listed["adversaries"]} >= set(ADVERSARIES)
     assert {one["name"] for one in listed["worlds"]} >= {"calm", "crashes"}
 
 
@@ -63,7 +64,9 @@ def test_a_table_has_all_figures_and_says_which_goals_are_missed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table.json"
-    assert table(attacks=("ring",), defences=("none", "ours"), seeds=2, out=out) == 0
+    assert (
+        table(attacks=("ring",), defences=("none", "ours"), seeds=2, outputs=Outputs(out=out)) == 0
+    )
     said = capsys.readouterr().out
     assert "no attack" in said
     assert "goals met at 40%" in said

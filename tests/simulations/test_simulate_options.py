@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,24 +17,28 @@ import pytest
 from bazaar_node.__main__ import run
 from bazaar_node.outcomes import INTERRUPTED
 from bazaar_protocol.errors import ConfigError
-from bazaar_simulations.commands.asking import Asked, setting_of
+from bazaar_simulations.commands import app
+from bazaar_simulations.commands.asking import Asked, is_world, setting_of
 from bazaar_simulations.commands.results import Outputs
+from bazaar_simulations.population.figures import FIGURES
+from bazaar_simulations.population.labels import LABELS
 from bazaar_simulations.population.mixture import mixed
 from bazaar_simulations.population.setting import Setting
 from bazaar_simulations.population.sweep import SMALL_MOST, is_large, sweep
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+DOC = Path(__file__).parents[2] / "docs" / "simulations.md"
 
 
 def test_adversaries_attack_together_each_with_its_share() -> None:
-    asked = Asked("sybil-x10", ("Slanderer:0.2",), share=0.1, agents=50, days=20.0)
-    setting = setting_of(asked)
+    asked = Asked(("Slanderer:0.2",), share=0.1, agents=50, days=20.0)
+    setting = setting_of("sybil-x10", asked)
     assert setting.mix == (("Sybil x10", 0.1), ("slanderer", 0.2))
     assert setting.share == pytest.approx(0.3)
     assert (setting.principals, setting.rounds) == (50, 20)
-    assert setting_of(Asked("market", ("ring:0.2",))) == mixed([("ring", 0.2)])
-    assert setting_of(Asked("market")).share == 0
-    assert setting_of(Asked("ring")) == Setting("ring")
+    assert setting_of("market", Asked(("ring:0.2",))) == mixed([("ring", 0.2)])
+    assert setting_of("market", Asked()).share == 0
+    assert setting_of("ring", Asked()) == Setting("ring")
 
 
 @pytest.mark.parametrize(
@@ -87,6 +92,26 @@ def test_a_large_population_runs_by_the_same_command(capsys: pytest.CaptureFixtu
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["principals"] == 4000
     assert 0 < row["figures"]["bad"]["mean"] < 0.5
+
+
+def documented() -> list[str]:
+    lines = DOC.read_text(encoding="utf-8").splitlines()
+    found = [line.partition("#")[0] for line in lines if line.startswith("bazaar simulate ")]
+    found += re.findall(
+        r"`(bazaar simulate (?:run|table|list|eigentrust) [^`…]*)`", "\n".join(lines)
+    )
+    return [one.strip() for one in found]
+
+
+@pytest.mark.parametrize("line", sorted(set(documented())))
+def test_every_documented_command_has_these_options(line: str) -> None:
+    command, bound, _ = app.parse_args(
+        shlex.split(line)[2:], print_error=False, exit_on_error=False
+    )
+    assert command.__name__ in {"list_all", "run", "table", "eigentrust", "replay"}
+    if command.__name__ == "run" and not is_world(bound.args[0]):
+        asked = bound.arguments.get("asked", Asked())
+        assert setting_of(bound.args[0], asked).share <= 0.9
 
 
 # Reports.
@@ -211,7 +236,7 @@ def test_a_policy_of_ones_own_is_named_by_its_file(capsys: pytest.CaptureFixture
 )
 def test_what_is_no_adversary_is_refused(name: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        setting_of(Asked(str(EXAMPLES / name)))
+        setting_of(str(EXAMPLES / name), Asked())
 
 
 @pytest.mark.parametrize("example", ["my_adversary.py", "my_policy.py"])
@@ -275,6 +300,10 @@ def test_an_interrupted_world_says_how_far_it_got() -> None:
 def test_a_sweep_without_a_terminal_shows_no_bar(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", "run", "ring", "--agents", "20", "--days", "3"]) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_every_figure_has_a_label() -> None:
+    assert set(LABELS) == set(FIGURES)
 
 
 def test_files_are_checked_before_anything_runs(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Final
+
+from cyclopts import Parameter
 
 from bazaar_protocol.errors import ConfigError
 from bazaar_simulations import names, own_code
@@ -16,24 +18,58 @@ from bazaar_simulations.world.scenarios import SCENARIOS
 MARKET: Final = "market"
 """The scenario of a market without an adversary of its own: ``--attack`` says who attacks."""
 
+_OF_MARKETS: Final = frozenset({"--attack", "--share", "--defence", "--without", "--tried"})
 _AGENTS: Final = (10, 1_000_000)
 _DAYS: Final = (2, 10_000)
 _DAY_S: Final = 86_400.0
 _NODES: Final = (1, 64)
 
 
+@Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options about a population; what is None is as usual."""
+    """What is to be run; what is None is as usual."""
 
-    scenario: str
-    attacks: tuple[str, ...] = ()
-    defence: str = "ours"
-    share: float | None = None
-    agents: int | None = None
-    days: float | None = None
-    without: tuple[str, ...] = ()
-    tried: tuple[str, ...] = ()
+    attack: Annotated[
+        tuple[str, ...], Parameter(help="NAME:SHARE, one more adversary; may be repeated.")
+    ] = ()
+    share: Annotated[
+        float | None, Parameter(help="Of the principals, how many are the adversary's: 0.4.")
+    ] = None
+    agents: Annotated[
+        int | None, Parameter(help="How many principals, 100 if not said; or nodes of a world.")
+    ] = None
+    days: Annotated[
+        float | None,
+        Parameter(help="How long: in a market 100 days of one task each, if not said."),
+    ] = None
+    seconds: Annotated[float | None, Parameter(help="Of a world, how long it runs.")] = None
+    defence: Annotated[
+        str, Parameter(help="Whom to trust: ours, none, average, …, or FILE.py:Class.")
+    ] = "ours"
+    without: Annotated[tuple[str, ...], Parameter(help="Parts of ours to switch off.")] = ()
+    tried: Annotated[tuple[str, ...], Parameter(help="Changes to ours to try.")] = ()
+
+    @property
+    def options(self) -> Sequence[tuple[str, object]]:
+        """What somebody typed to ask for this."""
+        return (
+            ("--attack", self.attack), ("--share", self.share), ("--agents", self.agents),
+            ("--days", self.days), ("--seconds", self.seconds),
+            ("--defence", None if self.defence == Asked().defence else self.defence),
+            ("--without", self.without), ("--tried", self.tried),
+        )  # fmt: skip
+
+    def check_for_world(self) -> None:
+        """Look whether only that is asked which a world can do.
+
+        Raises:
+            ConfigError: An option is for a market.
+
+        """
+        for option, value in self.options:
+            if value and option in _OF_MARKETS:
+                raise ConfigError(f"{option} is for a market, and not for a world of real nodes")
 
 
 def is_world(scenario: str) -> bool:
@@ -49,13 +85,15 @@ def is_world(scenario: str) -> bool:
     return names.find(scenario, (*ADVERSARIES, *SCENARIOS, MARKET), what) in SCENARIOS
 
 
-def setting_of(asked: Asked) -> Setting:
-    """Return the setting of a run of the population.
+def setting_of(scenario: str, asked: Asked) -> Setting:
+    """Return the setting of a run of the population against ``scenario``.
 
     Raises:
         ConfigError: A name is unknown, or a number makes no sense.
 
     """
+    if asked.seconds is not None:
+        raise ConfigError("--seconds is for a world of real nodes; a market has --days")
     setting = Setting(
         defence=asked.defence,
         off=frozenset(names.find(one, PARTS, "a part of ours") for one in asked.without),
@@ -67,7 +105,7 @@ def setting_of(asked: Asked) -> Setting:
         if asked.days != int(asked.days):
             raise ConfigError("--days of a market are whole: everybody gives away one task a day")
         setting = replace(setting, rounds=_within(int(asked.days), _DAYS, "--days"))
-    setting = _with_attacks(asked, setting)
+    setting = _with_attacks(scenario, asked, setting)
     attacker_of(setting)
     if is_large(setting) and (setting.defence != "ours" or setting.off or setting.tried):
         raise ConfigError("so many agents have our defence only, as it is: take fewer of them")
@@ -99,12 +137,12 @@ def nodes_of(agents: int | None) -> int | None:
     return None if agents is None else _within(agents, _NODES, "--agents of a world")
 
 
-def _with_attacks(asked: Asked, setting: Setting) -> Setting:
-    parts = [_part(one) for one in asked.attacks]
-    if own_code.is_own(asked.scenario):
-        named = asked.scenario
+def _with_attacks(scenario: str, asked: Asked, setting: Setting) -> Setting:
+    parts = [_part(one) for one in asked.attack]
+    if own_code.is_own(scenario):
+        named = scenario
     else:
-        named = names.find(asked.scenario, (*ADVERSARIES, MARKET), "an adversary")
+        named = names.find(scenario, (*ADVERSARIES, MARKET), "an adversary")
     if named == MARKET:
         if asked.share is not None:
             raise ConfigError(

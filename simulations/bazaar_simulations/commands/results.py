@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from bazaar_node.outcomes import INTERRUPTED, OK
 from bazaar_protocol.errors import ConfigError
@@ -20,14 +23,15 @@ from bazaar_simulations.population.tables import as_json
 from bazaar_simulations.report.population import Origin, report
 
 
+@Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """Where figures go."""
 
-    json: bool = False
-    out: Path | None = None
-    plots: Path | None = None
-    report: Path | None = None
+    plots: Annotated[Path | None, Parameter(help="Folder for pictures, PNG and SVG.")] = None
+    report: Annotated[Path | None, Parameter(help="HTML file for all of it.")] = None
+    out: Annotated[Path | None, Parameter(help="File for all figures, as JSON.")] = None
+    json: Annotated[bool, Parameter(help="Write JSON instead of tables.", negative="")] = False
 
     def check(self) -> None:
         """Look before anything runs whether it can be written.

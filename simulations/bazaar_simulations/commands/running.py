@@ -1,7 +1,6 @@
 """``bazaar simulate run``: adversaries in a market of many, or a world of real nodes."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -15,6 +14,9 @@ from bazaar_simulations.population.labels import LABELS
 from bazaar_simulations.population.mixture import attacker_of
 from bazaar_simulations.population.plots import Rows
 
+_AS_USUAL: Final = Asked()
+_NOWHERE: Final = Outputs()
+
 
 def run(
     scenario: Annotated[
@@ -22,59 +24,28 @@ def run(
     ],
     /,
     *,
-    attack: Annotated[
-        tuple[str, ...], Parameter(help="NAME:SHARE, one more adversary; may be repeated.")
-    ] = (),
-    share: Annotated[
-        float | None, Parameter(help="Of the principals, how many are the adversary's: 0.4.")
-    ] = None,
-    agents: Annotated[
-        int | None, Parameter(help="How many principals, or nodes of a world: 100; as usual.")
-    ] = None,
-    days: Annotated[
-        float | None,
-        Parameter(help="How many days: 100 in a market, one task of each agent a day."),
-    ] = None,
-    seconds: Annotated[float | None, Parameter(help="Of a world, how long it runs.")] = None,
+    asked: Asked = _AS_USUAL,
     seed: Annotated[int, Parameter(help="The first seed.")] = 0,
     seeds: Annotated[int, Parameter(help="How many seeds.")] = 1,
     jobs: Annotated[int, Parameter(help="How many processes.")] = 1,
     engine: Annotated[Literal["local", "ray"], Parameter(help="Where to run.")] = "local",
-    defence: Annotated[
-        str, Parameter(help="Whom to trust: ours, none, average, …, or FILE.py:Class.")
-    ] = "ours",
-    without: Annotated[tuple[str, ...], Parameter(help="Parts of ours to switch off.")] = (),
-    tried: Annotated[tuple[str, ...], Parameter(help="Changes to ours to try.")] = (),
-    plots: Annotated[Path | None, Parameter(help="Folder for pictures, PNG and SVG.")] = None,
-    report: Annotated[Path | None, Parameter(help="HTML file for all of it.")] = None,
-    out: Annotated[Path | None, Parameter(help="File for all figures, as JSON.")] = None,
-    json: Annotated[bool, Parameter(help="Write JSON.")] = False,
+    outputs: Outputs = _NOWHERE,
 ) -> int:
     """Run adversaries in a market of many, or a world of real nodes, and say what came of it."""
     if seeds < 1 or jobs < 1 or seed < 0:
         raise ConfigError("--seeds and --jobs are at least 1, and --seed is at least 0")
-    outputs = Outputs(json, out, plots, report)
     which = range(seed, seed + seeds)
-    given = (
-        ("--attack", attack), ("--share", share), ("--agents", agents), ("--days", days),
-        ("--seconds", seconds), ("--seed", seed or None), ("--seeds", seeds),
-        ("--defence", None if defence == "ours" else defence), ("--without", without),
-        ("--tried", tried),
-    )  # fmt: skip
-    command = command_of("run", given, scenario)
+    options = (*asked.options, ("--seed", seed or None), ("--seeds", seeds))
+    command = command_of("run", options, scenario)
     if is_world(scenario):
-        of_markets = {"--attack", "--share", "--defence", "--without", "--tried"}
-        if wrong := [name for name, value in given if name in of_markets and value]:
-            raise ConfigError(f"{wrong[0]} is for a market; {scenario} is a world of real nodes")
-        if plots is not None:
+        asked.check_for_world()
+        if outputs.plots is not None:
             raise ConfigError("there are no pictures of a world; --report is a file to read")
-        size, lasts_s = nodes_of(agents), seconds_of(days, seconds)
-        return run_worlds(scenario, which, (size, lasts_s), (outputs, command))
-    if seconds is not None:
-        raise ConfigError("--seconds is for a world of real nodes; a market has --days")
-    setting = setting_of(Asked(scenario, attack, defence, share, agents, days, without, tried))
-    against = f"{setting.attack if setting.mix else attacker_of(setting).name} against {defence}"
-    title = against if setting.share else f"no attack, with {defence}"
+        size = nodes_of(asked.agents), seconds_of(asked.days, asked.seconds)
+        return run_worlds(scenario, which, size, (outputs, command))
+    setting = setting_of(scenario, asked)
+    attack = setting.attack if setting.mix else attacker_of(setting).name
+    title = f"{attack if setting.share else 'no attack'} against {setting.defence}"
     study = Study(title, [setting], which, command, jobs, engine)
     return carry_out(study, outputs, lambda rows: _show(rows, title))
 

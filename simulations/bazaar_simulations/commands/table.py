@@ -1,7 +1,6 @@
 """``bazaar simulate table``: every attack against every defence."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -32,6 +31,7 @@ _WIDTH = 132
 """Of what is written into a file, so that no number is broken."""
 _PRINCIPALS = (10, 2_000)
 _USUAL = Setting().principals
+_NOWHERE = Outputs()
 
 
 def table(
@@ -46,10 +46,7 @@ def table(
     engine: Annotated[Literal["local", "ray"], Parameter(help="Where to run.")] = "local",
     tried: Annotated[tuple[str, ...], Parameter(help="Changes to ours to try.")] = (),
     parts: Annotated[bool, Parameter(help="Ours without each of its parts instead.")] = False,
-    plots: Annotated[Path | None, Parameter(help="Folder for pictures, PNG and SVG.")] = None,
-    report: Annotated[Path | None, Parameter(help="HTML file for all of it.")] = None,
-    out: Annotated[Path | None, Parameter(help="File for all figures, as JSON.")] = None,
-    json: Annotated[bool, Parameter(help="Write JSON instead of tables.")] = False,
+    outputs: Outputs = _NOWHERE,
 ) -> int:
     """Run every attack against every defence, and compare ours with what was aimed for."""
     if seeds < 1 or jobs < 1:
@@ -72,7 +69,6 @@ def table(
         every = [one for share in shares for one in ablations(attacks, share, agents)]
     title = "Ours without each of its parts" if parts else "Attacks against defences"
     study = Study(title, every, range(seeds), command, jobs, engine)
-    outputs = Outputs(json, out, plots, report)
     return carry_out(study, outputs, lambda rows: _show(rows, shares, figure))
 
 
