@@ -145,6 +145,17 @@ async def test_who_does_nothing_in_its_turn_loses_it(address: str) -> None:
         assert (await two.commit(new(2))).cursors == [2]
 
 
+async def test_a_database_that_lost_commits_is_not_gone_on_with(address: str) -> None:
+    async with PostgresStore.open(address, name=NAME) as store:
+        await store.begin_turn()
+        await store.commit(new(1))
+        async with store._server.connection() as db:  # as a standby that was behind would do
+            await db.execute("DELETE FROM record; UPDATE store SET cursor = 0")
+        for ask in (store.news, store.begin_turn, store.begin_turn):
+            with pytest.raises(StorageError, match="has lost what was committed"):
+                await ask()
+
+
 async def test_news_come_in_pieces_and_once(address: str) -> None:
     async with (
         PostgresStore.open(address, name=NAME) as one,

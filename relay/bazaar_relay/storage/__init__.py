@@ -1,1 +1,1 @@
-"""What a relay keeps: one contract, in memory and in SQLite."""
+"""What a relay keeps: one contract, in memory, in SQLite, and in PostgreSQL."""

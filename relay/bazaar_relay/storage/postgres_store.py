@@ -111,6 +111,7 @@ class PostgresStore:
     async def news(self) -> News:
         """Return what was committed beyond what this process was told, or the first part of it."""
         cursor, letter, covered = await rows.position(self._server.fetch)
+        self._check_not_older(cursor, letter)
         until = Place(
             min(cursor, self._told.cursor + _NEWS_MAX),
             min(letter, self._told.letter + _NEWS_MAX),
@@ -134,6 +135,7 @@ class PostgresStore:
         try:
             with self._server.translated():
                 place = await lock(db)
+                self._check_not_older(place.cursor, place.letter)
                 told = self._told
                 found = await rows.news(
                     db.fetch,
@@ -264,6 +266,14 @@ class PostgresStore:
         """Finish what was begun."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _check_not_older(self, cursor: int, letter: int) -> None:
+        if cursor < self._told.cursor or letter < self._told.letter:
+            raise StorageError(
+                f"{self._server.place} has lost what was committed: its newest cursor is {cursor}, "
+                f"and was {self._told.cursor}. It comes from a backup, or from a standby that was "
+                "behind; no process may go on with it"
+            )
 
     async def _commit(self, batch: Batch) -> Kept:
         turn, self._turn = self._turn, None

@@ -1,7 +1,7 @@
 """What a relay keeps, and the promise under which it keeps it.
 
-Two implementations pass one test suite: ``MemoryStore`` forgets, for simulations and tests;
-``SqliteStore`` is the embedded default.
+Three implementations pass one test suite: ``MemoryStore`` forgets, for simulations and tests;
+``SqliteStore`` is the embedded default; ``PostgresStore`` is for several processes.
 """
 
 from collections.abc import Mapping, Sequence
