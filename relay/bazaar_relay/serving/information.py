@@ -13,7 +13,9 @@ from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.relayed_links import FEATURE
 
 MEDIA_TYPE: Final = "application/bazaar+json"
-_FEATURES: Final = ("claim", "inclusion", "log", "mail", "query", "state", "subscribe", "task")
+_FEATURES: Final = (
+    "claim", "compare", "inclusion", "log", "mail", "query", "state", "subscribe", "task",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
