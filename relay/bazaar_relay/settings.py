@@ -278,15 +278,23 @@ class FileSettings:
         self.http_place()
         if self.store != SQLITE:
             check_address(self.store)
-        self._check_peers()
+        self.check_peers()
         if self.pow_bits_max < self.pow_bits:
             raise ConfigError(
                 f"pow_bits_max is {self.pow_bits_max}, and must be at least pow_bits, which is "
                 f"{self.pow_bits}"
             )
 
-    def _check_peers(self) -> None:
+    def check_peers(self, relay: AgentId | None = None) -> None:
+        """Refuse peers that cannot be followed; ``relay`` is who follows them, where that is known.
+
+        Raises:
+            ConfigError: They are too many, one is there twice, or one is the relay itself.
+
+        """
         agents = list(map(_peer, self.peers))
+        if relay in agents:
+            raise ConfigError("peers: this relay itself is among them")
         if len(agents) > limits.PEERS_MAX:
             raise ConfigError(f"peers: at most {limits.PEERS_MAX}, not {len(agents)}")
         if len(set(agents)) < len(agents):

@@ -42,6 +42,9 @@ def test_peers_are_known_by_their_keys(tmp_path: Path) -> None:
     settle(tmp_path, address(1), address(2, TWO))
     values = load(tmp_path, flags={}, environ={}).values
     assert values.policy().peers == {ONE, TWO}
+    values.check_peers(Keypair.from_name("three").agent)
+    with pytest.raises(ConfigError, match="itself"):
+        values.check_peers(TWO)
 
 
 async def test_marks_hold_for_one_store_and_no_older_copy_of_it(tmp_path: Path) -> None:

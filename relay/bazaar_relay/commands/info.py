@@ -24,14 +24,16 @@ def info(
     """
     # What the relay answers is a stranger's, but it was checked for its length.
     content = json.loads(_document(address, passphrase_file, common))
-    if address is None:
-        content["peers"] = _peers(common)
+    peers = _peers(common) if address is None else []
     if common.json:
-        emit(content)
+        emit(content | {"peers": peers} if address is None else content)
         return 0
     for name, value in content.items():
         shown = value if isinstance(value, str) else json.dumps(value)
         print(f"{clean(name, _VALUE_CHARS_MAX)}: {clean(shown, _VALUE_CHARS_MAX)}")
+    for peer in peers:
+        shown = " ".join(f"{name}={value}" for name, value in peer.items() if name != "address")
+        print(f"peer {peer['address']}: {clean(shown, _VALUE_CHARS_MAX)}")
     return 0
 
 

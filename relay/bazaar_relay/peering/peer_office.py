@@ -68,6 +68,11 @@ class PeerOffice:
         self._saving = self._tasks.create_task(self._save_now_and_then(kept))
 
     @property
+    def me(self) -> AgentId:
+        """The relay whose peers they are."""
+        return self._host.me
+
+    @property
     def states(self) -> list[PeerState]:
         """How things stand with each peer."""
         return [session.state for session, _ in self._sessions.values()]

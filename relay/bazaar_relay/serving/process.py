@@ -65,8 +65,7 @@ async def run_relay(
     place = Home(home)
     keys, recovery = homes.open_keys(place, passphrase)
     settings.whereabouts(keys.agent, ())  # refuses what is wrong before anything is opened
-    if keys.agent in settings.policy().peers:
-        raise ConfigError("peers: this relay itself is among them")
+    settings.check_peers(keys.agent)
     async with AsyncExitStack() as stack:
         service, transport = await _open(stack, place, settings, keys=keys, recovery=recovery)
         addresses = service.addresses
@@ -151,6 +150,7 @@ def _reload(place: Home, service: RelayService, reload: Callable[[], FileSetting
     try:
         settings = reload()
         policy = settings.policy(place.lists())
+        settings.check_peers(service.peers.me)
     except ConfigError as error:
         logger("relay").error("the settings stay as they were", trouble=str(error))
         return str(error)
