@@ -382,13 +382,33 @@ async def test_of_two_ways_that_come_up_at_once_one_is_closed() -> None:
             await both.wait()
             return link
 
-        reached = asyncio.create_task(_first(dial(first), dial(second), head_start_s=0))
+        reached = asyncio.create_task(_first([dial(first), dial(second)], head_start_s=0))
         for _ in range(5):  # so both are on their way
             await asyncio.sleep(0)
         both.set()
         assert await reached is first
         await asyncio.wait_for(second.wait_closed(), 5)
         assert first.offer(pack(b"still open"))
+
+
+async def test_a_relay_that_carries_nothing_does_not_hold_up_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "RELAYED_HEAD_START_S", 0.05)
+
+    def gag(to: AgentId, frame: frames.FromRelay) -> Sequence[frames.FromRelay]:
+        return () if isinstance(frame, frames.LinkData | frames.LinkOpened) else (frame,)
+
+    bad, good = RelayPlace(gag), RelayPlace()
+    async with two_dialers(bad) as (ada, _), two_dialers(good) as (other_ada, bo):
+        relays = [("bad", ada.links), ("worse", ada.links), ("good", other_ada.links)]
+        roads = Roads(lambda: Unreachable("no addresses were given"))
+        way = Reaching(cast("Transport", roads), lambda: relays)
+        dial = way.dial(bo.agent, [], frames.NODE_PROTOCOL)
+        ours = await asyncio.wait_for(dial, 5)
+        theirs = await asyncio.wait_for(bo.inbound.get(), 5)
+        await ours.send(pack(b"through"))
+        assert await receive(theirs, 1) == [b"through"]
 
 
 async def test_when_no_way_leads_there_each_says_why() -> None:

@@ -54,43 +54,51 @@ class Reaching:
         direct = self._transport.dial(peer, addresses, protocol)
         if peer is None or protocol != NODE_PROTOCOL:
             return await direct
-        return await _first(direct, self._relayed(peer), head_start_s=limits.RELAYED_HEAD_START_S)
-
-    async def _relayed(self, peer: AgentId) -> Link:
-        failures: list[str] = []
-        for address, exchange in self._exchanges():
-            try:
-                return await exchange.open(peer)
-            except RemoteError as error:
-                failures.append(f"through {address}: {error}")
-        raise Unreachable("; ".join(failures) or "no relay that we are connected to carries links")
+        relayed = [_through(relay, links, peer) for relay, links in self._exchanges()]
+        return await _first([direct, *relayed], head_start_s=limits.RELAYED_HEAD_START_S)
 
 
-async def _first(
-    better: Coroutine[None, None, Link], other: Coroutine[None, None, Link], *, head_start_s: float
-) -> Link:
-    """Return the link that comes up first, when ``better`` has had its head start."""
-    tasks = [asyncio.create_task(better)]
+async def _through(relay: str, links: LinkExchange, peer: AgentId) -> Link:
+    try:
+        return await links.open(peer)
+    except RemoteError as error:
+        raise Unreachable(f"through {relay}: {error}") from error
+
+
+async def _first(ways: Sequence[Coroutine[None, None, Link]], *, head_start_s: float) -> Link:
+    """Return the link that comes up first; each way has a head start before the next one.
+
+    The next one is tried at once when one has failed.
+    """
+    waiting = list(ways)
+    tasks: list[asyncio.Task[Link]] = []
     chosen: asyncio.Task[Link] | None = None
     try:
-        await asyncio.wait(tasks, timeout=head_start_s)
-        if not _is_up(tasks[0]):
-            tasks.append(asyncio.create_task(other))
-        while not all(task.done() for task in tasks) and not any(map(_is_up, tasks)):
-            waiting = [task for task in tasks if not task.done()]
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        chosen = next(filter(_is_up, tasks), None)
+        while chosen is None and (waiting or not all(task.done() for task in tasks)):
+            if waiting:
+                tasks.append(asyncio.create_task(waiting.pop(0)))
+            running = [task for task in tasks if not task.done()]
+            timeout = head_start_s if waiting else None
+            await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            chosen = next(filter(_is_up, tasks), None)
     finally:
-        other.close()  # if it was not needed
+        for way in waiting:  # it was not needed
+            way.close()
         await _give_up([task for task in tasks if task is not chosen])
     if chosen is not None:
         return chosen.result()
-    failures = [task.exception() for task in tasks]
+    raise _summed_up([task.exception() for task in tasks])
+
+
+def _summed_up(failures: Sequence[BaseException | None]) -> BaseException:
     for failure in failures:
         if not isinstance(failure, RemoteError):
             assert failure is not None
-            raise failure
-    raise Unreachable("; ".join(map(str, failures)))
+            return failure  # a fault of our own
+    texts = list(map(str, failures))
+    if len(texts) == 1:
+        texts.append("no relay that we are connected to carries links")
+    return Unreachable("; ".join(texts))
 
 
 def _is_up(task: asyncio.Task[Link]) -> bool:
