@@ -9,6 +9,7 @@ from bazaar_protocol.identity import Keypair
 from bazaar_protocol.kinds import Award, Post
 from bazaar_protocol.limits import HOUR_MS
 from bazaar_protocol.log import Head
+from bazaar_protocol.peering_frames import Here
 from bazaar_protocol.records import Record, unseal
 from bazaar_relay.machine.admission import Policy
 from bazaar_relay.machine.difficulty import WorkPolicy
@@ -104,7 +105,8 @@ async def award_of_task(driver: Driver, post: Record) -> list[Award]:
 async def test_an_agent_without_a_link_claims_by_a_bid_that_a_peer_passes_on() -> None:
     driver, ada, bob, eve = await follower(), *map(Trader.named, ("ada", "bob", "eve"))
     await driver.join(ada)
-    assert await driver.publish(ada, post := open_claim(ada)) == "accepted"
+    post = open_claim(ada)
+    assert await driver.publish(ada, post) == "accepted"
     first, second = bob.bid(post, price=post_price(post)), eve.bid(post, price=post_price(post))
     assert await pull(driver, bob.genesis(), first) == ["accepted"] * 2
     assert await pull(driver, eve.genesis(), second) == ["accepted"] * 2
@@ -129,6 +131,16 @@ async def test_the_next_bidder_is_awarded_what_the_first_gives_back_or_lets_go()
     await driver.tick(HOUR_MS)  # eve does not accept it
     workers = [award.worker for award in await award_of_task(driver, post)]
     assert workers[:3] == [bob.agent, eve.agent, zoe.agent]
+
+
+async def test_who_listens_here_is_here_whatever_a_peer_says() -> None:
+    driver, bob, eve = await follower(), Trader.named("bob"), Trader.named("eve")
+    await driver.join(bob, Trader(PEER))
+    await driver.send(Trader(PEER), Here((bob.agent, eve.agent)))
+    whereabouts = driver.machine.federation.whereabouts
+    assert whereabouts.is_here(bob.agent)
+    assert whereabouts.peer_of(eve.agent) == PEER.agent
+    assert not whereabouts.is_here(PEER.agent)  # nobody writes to relays
 
 
 def post_price(post: Record) -> int:
