@@ -17,10 +17,10 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo check format lint types test soak bench fuzz interop simulate clean
+.PHONY: help setup demo check format lint types test soak bench bench-peers fuzz interop simulate clean
 
 help:  ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Make .venv with everything in it (the others do this by themselves)
 
@@ -57,6 +57,9 @@ soak: $(READY)  ## Kill relay and nodes at random for minutes (ARGS="--kills 50 
 
 bench: $(READY)  ## Measure speed, each figure beside its limit (ARGS go to the program)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-peers: $(READY)  ## Measure intake beside another relay, installed into build/peers
+	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 fuzz: $(READY)  ## Send a million mutated frames and records to live processes, and abuse sessions
 	@echo "== fuzz: strangers against live processes (BAZAAR_FUZZ_INPUTS, BAZAAR_FUZZ_SEED)"
