@@ -18,6 +18,7 @@ from bazaar_simulations.adversaries.registry import ADVERSARIES
 from bazaar_simulations.population import market as small
 from bazaar_simulations.population.defences import Outcomes
 from bazaar_simulations.population.evidence import Evidence
+from bazaar_simulations.population.large import sight
 from bazaar_simulations.population.large.hearing import are_among, hear, vouched_for
 from bazaar_simulations.population.large.market import run
 from bazaar_simulations.population.large.opinions import EMPTY, NOT_THERE, Opinions
@@ -148,6 +149,13 @@ def test_adversaries_attack_a_large_town_together() -> None:
     figures = run(Setting(mix=mix, share=0.3, principals=400, rounds=20), watching=Watching(60))
     assert figures.damage > 0
     assert figures.for_nothing > 0
+
+
+def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting("slanderer", principals=300, rounds=10)
+    alone = run(setting, watching=Watching(40))
+    monkeypatch.setattr(sight, "_ALONE_MOST", 50)
+    assert run(setting, watching=Watching(40)) == alone
 
 
 def test_what_needs_everybody_s_memory_is_refused() -> None:

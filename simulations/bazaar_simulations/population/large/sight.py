@@ -6,6 +6,7 @@ those whom their best workers vouch for. They are there so that the watched have
 them, with as much evidence, and as much competition for the good, as there would be.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -34,6 +35,8 @@ ANSWERED_KEPT: Final = 5
 """And so many strangers for whom somebody answers."""
 
 _BLOCK: Final = 4_096
+_ALONE_MOST: Final = 8_192
+"""So many egos are looked after by one thread; more by two."""
 _FIRST_STEP: Final = FULL_WEIGHT * RESTART * (1.0 - RESTART)
 """What a rater weighs by the first step of a walk alone, of the probability of that step."""
 
@@ -121,6 +124,15 @@ class Sight:
 
     def look(self, egos: Ints, others: Ints, role: Role = "worker") -> Look:
         """Return what each of ``egos`` thinks of its row of ``others``."""
+        if len(egos) < _ALONE_MOST:
+            return self._look(egos, others, role)
+        # Each row stands for itself, and numpy lets threads run beside each other.
+        half = len(egos) // 2
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(self._look, egos[:half], others[:half], role)
+            return _stacked(self._look(egos[half:], others[half:], role), above=first.result())
+
+    def _look(self, egos: Ints, others: Ints, role: Role) -> Look:
         opinions = self._talk.of_honest(role)
         places = opinions.places(egos, others)
         is_vouched = self._are_vouched(egos, others)
@@ -300,6 +312,14 @@ class Sight:
         is_shunned &= self._formulas.lower(summed, prior) < POSTER_SCORE_LEAST
         found.append(self.watched[owners[is_shunned]] * size + subjects[is_shunned])
         return np.sort(np.concatenate(found))
+
+
+def _stacked(below: Look, *, above: Look) -> Look:
+    return Look(
+        np.concatenate((above.scores, below.scores)),
+        np.concatenate((above.is_known, below.is_known)),
+        np.concatenate((above.is_vouched, below.is_vouched)),
+    )
 
 
 def _best(subjects: np.ndarray, scores: Floats) -> Ints:
