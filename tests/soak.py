@@ -1,5 +1,7 @@
 """``make soak``: kill relay and nodes at random for a while, and print what became of it.
 
+With ``--promises`` the tests of docs/promises.md run in their long versions instead.
+
 The seed that it prints brings the same kills in the same order (``--seed``); their moments within
 a program differ in every run.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from tests import postgres
 from tests.crashes import crash_at_random
+from tests.promises import show_promises
 from tests.shared_claims import Outcome, claim_at_random
 from tests.town import show, town
 
@@ -28,7 +31,10 @@ def main() -> int:
         "--shared-claims", type=int, default=0,
         help="instead: so many claims at four relays on one PostgreSQL, of which two are killed",
     )  # fmt: skip
+    parser.add_argument("--promises", action="store_true", help="show the other promises at length")
     options = parser.parse_args()
+    if options.promises:
+        return show_promises()
     if options.shared_claims:
         return _soak_shared(options)
     show(f"seed {options.seed}, {options.kills} kills, at most {options.limit:.0f} s")
