@@ -207,6 +207,7 @@ RECORDS_IN_WORK_MAX: Final = 4096
 RECORDS_INLINE_MAX: Final = 7
 RECORDS_PER_JOB_MAX: Final = 256
 REPLAY_PAGE: Final = 256
+REPLAY_BYTES_MAX: Final = 2 * FRAME_BYTES_MAX  # of a page, which waits until its reader has room
 FEED_BYTES_MAX: Final = MIB  # events that wait for the end of a replay
 HELLO_TIMEOUT_S: Final = 10.0
 LINK_SILENT_S_MAX: Final = 300.0  # nodes ping far more often

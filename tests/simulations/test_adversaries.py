@@ -91,6 +91,10 @@ def test_one_seed_is_one_run_with_adversaries_too() -> None:
     assert texts[0].count(" figure ") > 10
 
 
+def test_a_page_of_large_records_waits_in_parts_for_who_does_not_read() -> None:
+    find("floods").run(101)  # where a page of posts was larger than what may wait on a link
+
+
 # Without the defence the check goes red.
 
 

@@ -160,7 +160,7 @@ class Feed:
             self._noted_bytes = 0
             self._has_overflown = False
             newest = self._newest()
-            found, reached = await self._turns.read(self._peer, self._scan)
+            found, reached = _first_of(*await self._turns.read(self._peer, self._scan))
             if found:
                 await self._connection.link.send(b"".join(map(pack_event, found)))
             self._cursor = reached
@@ -175,10 +175,14 @@ class Feed:
     async def _send_noted(self) -> None:
         while self._noted and not self._has_overflown:
             noted, self._noted, self._noted_bytes = self._noted, [], 0
-            packed = b"".join(packed for cursor, packed in noted if cursor > self._cursor)
-            if packed:
-                await self._connection.link.send(packed)
-                self._cursor = max(self._cursor, noted[-1][0])
+            packed = bytearray()
+            for number, (cursor, event) in enumerate(noted, start=1):
+                packed += event if cursor > self._cursor else b""
+                is_last = number == len(noted)
+                if packed and (is_last or len(packed) > limits.REPLAY_BYTES_MAX):
+                    await self._connection.link.send(bytes(packed))
+                    self._cursor = cursor
+                    packed.clear()
 
     async def _send_letters(self) -> None:
         while self._has_letters:
@@ -193,3 +197,16 @@ class Feed:
             return
         request, self._request = self._request, None
         await self._connection.send(frames.CaughtUp(request, self._cursor))
+
+
+def _first_of(found: list[Stored], reached: int) -> tuple[list[Stored], int]:
+    """Return as much of a page as may wait for one reader, and how far that goes.
+
+    Records are of any size up to their bound, and who does not read holds its page in memory.
+    """
+    size = 0
+    for place, stored in enumerate(found):
+        size += len(stored.raw)
+        if size > limits.REPLAY_BYTES_MAX and place:
+            return found[:place], found[place - 1].cursor
+    return found, reached
