@@ -83,6 +83,8 @@ class StockUpgrader(Upgrader):
 class StockMuxer(Yamux):
     """libp2p's yamux behind the door of ours."""
 
+    breach = None
+
     def __init__(self, secured: ISecureConn, peer_id: ID, *, is_initiator: bool) -> None:
         super().__init__(secured, peer_id, is_initiator=is_initiator)
         self.tasks: trio.Nursery
