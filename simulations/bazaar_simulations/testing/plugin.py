@@ -32,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once for each seed."""
-    first, count = (metafunc.config.getoption(one) for one in ("bazaar_seed", "bazaar_worlds"))
+    config = metafunc.config
+    first, count = _number(config, "bazaar_seed"), _number(config, "bazaar_worlds")
     if "bazaar_world" in metafunc.fixturenames and count > 1:
         seeds = range(first, first + count)
         names = [f"seed {seed}" for seed in seeds]
@@ -47,7 +48,7 @@ def bazaar_world(request: pytest.FixtureRequest) -> "ScriptedWorld":
     """
     from bazaar_simulations.testing.scripted import ScriptedWorld
 
-    seed = getattr(request, "param", request.config.getoption("--bazaar-seed"))
+    seed: int = getattr(request, "param", _number(request.config, "bazaar_seed"))
     marker = request.node.get_closest_marker("bazaar_world")
     name, _, rest = request.node.nodeid.partition("[")
     parameters = rest.removesuffix("]").removeprefix(f"seed {seed}").strip("-")
@@ -59,3 +60,9 @@ def bazaar_world(request: pytest.FixtureRequest) -> "ScriptedWorld":
         on_failure=lambda text: request.node.add_report_section("call", "bazaar world", text),
         **({} if marker is None else marker.kwargs),
     )
+
+
+def _number(config: pytest.Config, option: str) -> int:
+    value = config.getoption(option)
+    assert isinstance(value, int)
+    return value

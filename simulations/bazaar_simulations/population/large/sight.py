@@ -220,7 +220,7 @@ class Sight:
             scores = np.where(is_good, seen.scores, -np.inf)
             self._guests[egos, :BEST_KEPT] = _best(rows.subjects, scores)
             lines, places = np.nonzero(self._strong[egos])
-            answered = self._town.vouches.by[rows.subjects[lines, places]]
+            answered = self._town.vouches.by[rows.subjects[lines, places]].astype(np.int64)
             lines, strangers = np.repeat(lines, answered.shape[1]), answered.reshape(-1)
             self._keep_answered(egos, lines[strangers != EMPTY], strangers[strangers != EMPTY])
 
@@ -253,7 +253,7 @@ class Sight:
 
         """
         order = np.lexsort((self._rng.random(len(lines)), lines))
-        lines, strangers = lines[order], strangers[order].astype(np.int64)
+        lines, strangers = lines[order], strangers[order]
         is_known = self._are_known(egos, lines, strangers) | (strangers == egos[lines])
         lines, strangers = lines[~is_known], strangers[~is_known]
         rank = _rank(lines)
