@@ -11,7 +11,17 @@ from typing import Final
 from bazaar_protocol import limits
 from bazaar_protocol.errors import IllegalTransition, MalformedRecord, StaleEpoch
 from bazaar_protocol.evidence_kinds import Intake, Omission, Proof, Stamp, Succession
-from bazaar_protocol.kinds import Accept, Advert, Award, Bid, Decline, Post, Withdraw
+from bazaar_protocol.kinds import (
+    Accept,
+    Advert,
+    Award,
+    Bid,
+    Decline,
+    Deliver,
+    Heartbeat,
+    Post,
+    Withdraw,
+)
 from bazaar_protocol.log import Head
 from bazaar_protocol.records import Record, RecordId
 from bazaar_protocol.task import Elapsed, Task, open_task, step
@@ -28,6 +38,8 @@ from bazaar_relay.storage.store import Stored
 _DURABLE: Final = 0
 """The group of what was durable before we heard of it."""
 _LOOK_AGAIN_MS: Final = limits.MINUTE_MS
+_OF_A_HOLDER: Final = (Accept, Heartbeat, Deliver)
+"""What the poster is told of, unless it changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ class Absorber:
             case _:
                 task_id = task_of(record)
                 if task_id is not None:
-                    self._move(record, task_id, now_ms)
+                    self._move(entry, task_id, now_ms)
 
     def _lengthen(self, record: Record) -> None:
         state = self.state
@@ -121,9 +133,9 @@ class Absorber:
         state.follow_task(None, task, now_ms)
         state.router.resume(task, now_ms)
 
-    def _move(self, record: Record, task_id: RecordId, now_ms: int) -> None:
+    def _move(self, entry: Entry, task_id: RecordId, now_ms: int) -> None:
         """Follow a record about a task."""
-        state = self.state
+        state, record = self.state, entry.record
         if isinstance(record.body, Bid | Decline):
             key = (task_id, record.author)
             state.said.put(key, (state.said.get(key) or 0) + 1)
@@ -131,10 +143,19 @@ class Absorber:
         if task is None:
             self._forget_promise(record, task_id, now_ms)
             return
+        if isinstance(record.body, _OF_A_HOLDER) and not entry.audience:
+            # It came too late, or too soon, for who decided: whatever our clock says of it.
+            self.witness.heard(task, record.author, now_ms)
+            return
         try:
             later = _step(task, record, now_ms)
-        except StaleEpoch:
-            later = task
+        except StaleEpoch as stale:
+            if stale.have < task.epoch:
+                later = task
+            else:  # only our clock has ended it
+                self._forget_promise(record, task_id, now_ms)
+                state.tasks.pop(task_id)
+                return
         except IllegalTransition:
             # Who decided knew something that we do not, or it is the record that does not fit. The
             # store knows, and is asked when it matters.
