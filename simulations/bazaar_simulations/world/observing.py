@@ -42,6 +42,13 @@ def flaws(node: NodeProcess, agent: AgentId) -> set[str]:
     return {str(what) for (what,) in _ask(node, "SELECT what FROM flaw WHERE agent = ?", agent)}
 
 
+def newest_link(node: NodeProcess, agent: AgentId) -> int:
+    """Return the latest entry of ``agent`` that a record of another names which ``node`` holds."""
+    query = "SELECT max(link_seq) FROM evidence WHERE link_author = ? AND author <> ?"
+    rows = _ask(node, query, agent, agent)
+    return int(rows[0][0] or 0) if rows else 0
+
+
 def successor(node: NodeProcess, agent: AgentId) -> AgentId | None:
     """Return who is named to carry on for ``agent``, as far as ``node`` knows."""
     row = _ask(node, "SELECT new FROM log_end WHERE old = ?", agent)

@@ -64,10 +64,7 @@ class Eclipser(HostileRelay):
         "bad outcomes of the eclipsed; harm to all others",
     )
 
-    @property
-    def is_lying(self) -> bool:
-        """Whether it lies: it always does."""
-        return True
+    honest_s = 0.0
 
     def says(self, link: LyingLink, body: bytes) -> Iterable[bytes]:
         frame = from_relay(body)

@@ -1,6 +1,6 @@
 """Adversaries that do not stand by their own logs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bazaar_host.addresses import Address
@@ -10,10 +10,13 @@ from bazaar_simulations.world import observing
 from bazaar_simulations.world.adversaries.adversary import Profile
 from bazaar_simulations.world.adversaries.liars import Edition, LyingNode
 from bazaar_simulations.world.lying import LyingLink
+from bazaar_simulations.world.node_process import NodeProcess
 
 if TYPE_CHECKING:
     from bazaar_simulations.world.world import World
 
+_CHANCE_S: Final = 600.0
+"""If nobody got a link within so long, there was nothing to see."""
 _HONEST_S: Final = 30.0
 """So long it is like the others, and makes a name for itself."""
 
@@ -96,7 +99,7 @@ class Truncator(TwoFaced):
         "log",
         "Haeberlen, Kouznetsov & Druschel 2007 (PeerReview: omitted entries)",
         "others' links name later entries than anybody can get",
-        "seconds until all who know only its second relay miss something",
+        "seconds until all miss something who know only its second relay and hold a link",
     )
 
     def shown(self, entry: Record) -> None:
@@ -105,11 +108,19 @@ class Truncator(TwoFaced):
     def outstanding(self, world: "World") -> str:
         if self.acted_s is None:
             return "it has hidden nothing"
-        first = self.settings.relays[0]
+        able = [node for node in world.honest if self._can_know(node)]
+        if not able and world.loop.time() < self.acted_s + _CHANCE_S:
+            return "nobody who knows only its second relay has got a link to what it hides"
         unaware = [
-            node.name
-            for node in world.honest
-            if first not in node.settings.relays
-            and "cut-tail" not in observing.flaws(node, self.keys.agent)
+            node.name for node in able if "cut-tail" not in observing.flaws(node, self.keys.agent)
         ]
         return f"{', '.join(unaware)} miss no entry of it" if unaware else ""
+
+    def figures(self, world: "World") -> Mapping[str, float]:
+        return {"nodes that can know": sum(map(self._can_know, world.honest))}
+
+    def _can_know(self, node: NodeProcess) -> bool:
+        """Tell whether a node at the second relay alone holds a link to a hidden entry."""
+        if self.settings.relays[0] in node.settings.relays:
+            return False
+        return observing.newest_link(node, self.keys.agent) >= self._from_seq

@@ -19,10 +19,6 @@ from bazaar_simulations.world.lying import LyingLink
 if TYPE_CHECKING:
     from bazaar_simulations.world.world import World
 
-_HONEST_S: Final = 40.0
-"""So long it is a relay like any other."""
-_FACE_S: Final = 90.0
-"""For so long it shows one version of its log."""
 _TAMPERED: Final = 0.25
 """The share of records that are not what they were."""
 _REPLAYED: Final = 0.3
@@ -33,10 +29,13 @@ F = TypeVar("F", bound=frames.FromRelay)
 class HostileRelay(LyingRelay):
     """A relay that lies from some moment on."""
 
+    honest_s = 40.0
+    """So long it is a relay like any other."""
+
     @property
     def is_lying(self) -> bool:
         """Whether that moment has come."""
-        return self.ground.true_s() >= _HONEST_S
+        return self.ground.true_s() >= self.honest_s
 
     def act(self) -> None:
         """Take note that it has done what it should not."""
@@ -167,6 +166,8 @@ class Equivocator(HostileRelay):
         "two entries of its log with one number: awards and receipts stand in that log",
         "seconds until every honest node holds the proof",
     )
+    face_s = 90.0
+    """For so long it shows one version of its log."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -177,7 +178,7 @@ class Equivocator(HostileRelay):
 
     def says(self, link: LyingLink, body: bytes) -> Iterable[bytes]:
         del link
-        is_other = int(self.ground.true_s() / _FACE_S) % 2 == 1
+        is_other = int(self.ground.true_s() / self.face_s) % 2 == 1
         frame = from_relay(body)
         if frame is None or not self.is_lying:
             return (body,)
