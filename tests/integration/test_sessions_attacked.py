@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -232,21 +233,22 @@ async def test_bytes_that_were_meddled_with_end_the_session(
 async def test_what_came_before_a_hard_end_is_handed_on(host: Victim) -> None:
     bodies = [number.to_bytes(2) for number in range(3 * limits.LINK_RECEIVE_QUEUE_FRAMES_MAX)]
 
+    is_open = threading.Event()
+
     async def speak_and_vanish() -> None:
         connection = await connect(address_of(host))
+        await connection.write(yamux_stream(HELLO))
+        await trio.to_thread.run_sync(is_open.wait)
         frames = b"".join(map(pack, bodies))
-        third = len(frames) // 3
-        await connection.write(
-            yamux_stream(HELLO)
-            + b"".join(
-                frame(DATA, 0, 1, body=frames[start : start + third])
-                for start in range(0, len(frames), third)
-            )
-        )
+        third = len(frames) // 3  # one of which fills the queue of the link
+        pieces = (frames[start : start + third] for start in range(0, len(frames), third))
+        await connection.write(b"".join(frame(DATA, 0, 1, body=piece) for piece in pieces))
         await connection.close()
 
-    await attack(speak_and_vanish)
+    attacking = asyncio.create_task(attack(speak_and_vanish))
     link = await asyncio.wait_for(host.inbound.get(), 5)
+    is_open.set()
+    await attacking
     await check_serves(host)  # so the host has noticed that the peer is gone
     assert await receive(link, len(bodies)) == bodies
     await asyncio.wait_for(link.wait_closed(), 5)
