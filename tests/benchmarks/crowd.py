@@ -27,6 +27,12 @@ RECORDS: Final = 20_000
 _AT_ONCE: Final = 16
 _REST_S: Final = 2.0
 _RETRY_S: Final = 0.5
+_SETTINGS: Final = """[relay]
+records_per_s = 1000000
+connections = 4096
+address_connections = 4096
+log_level = "error"
+"""
 _PORT: Final = "/ip4/127.0.0.1/tcp/{port}"
 
 
@@ -114,7 +120,7 @@ async def _relay(home: Path, listen: str) -> AsyncGenerator[tuple[psutil.Process
 
 def _settle(home: Path) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "bazaar.toml").write_text('[relay]\nrecords_per_s = 1000000\nlog_level = "error"\n')
+    (home / "bazaar.toml").write_text(_SETTINGS)
 
 
 async def _idle(relay: psutil.Process, seconds: int) -> float:
