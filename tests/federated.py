@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from tests.market_records import Trader
 from tests.relay_client import Client
@@ -94,7 +94,7 @@ class Relays:
         def on_link(link: Link) -> None:
             other = next((one for one in self.names if self.keys[one].agent == link.peer), "")
             told = self.told.setdefault((name, other), Counter())
-            service.on_link(Tapped(link, told))
+            service.on_link(cast("Link", Tapped(link, told)))
 
         listening = self.network.open(
             self.keys[name], [f"/memory/{name}"], [RELAY_PROTOCOL], on_link
