@@ -64,7 +64,8 @@ bench-peers: $(READY)  ## Measure intake beside another relay, installed into bu
 fuzz: $(READY)  ## Send a million mutated frames and records to live processes, and abuse sessions
 	@echo "== fuzz: strangers against live processes (BAZAAR_FUZZ_INPUTS, BAZAAR_FUZZ_SEED)"
 	@BAZAAR_FUZZ_INPUTS=$${BAZAAR_FUZZ_INPUTS:-1000000} \
-	  $(BIN)/python -m pytest tests/integration/test_strangers.py -k mutated $(ARGS)
+	  $(BIN)/python -m pytest tests/integration/test_strangers.py \
+	  tests/simulations/test_adversaries.py -k mutated $(ARGS)
 	@echo "== fuzz: yamux and noise against their models, then peers that abuse a live session"
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --timeout 3600 -n 2 \
 	  tests/properties/test_yamux.py tests/properties/test_noise_messages.py
