@@ -52,7 +52,7 @@ test: $(READY)  ## Run the tests (PYTEST_ARGS and ARGS go to pytest)
 	@echo "== tests: pytest"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(ARGS)
 
-soak: $(READY)  ## Kill relay and nodes at random for minutes (ARGS="--kills 50 --seed N")
+soak: $(READY)  ## Kill relay and nodes at random for minutes (ARGS="--kills 50 --seed N", or "--shared-claims 10000")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 bench: $(READY)  ## Measure speed, each figure beside its limit (ARGS go to the program)
