@@ -169,8 +169,8 @@ def _limits(bounds: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("one record", _size(bounds["record_bytes"])),
     ]
     if share < 100:
-        grown = f"{share} % of that, growing over {bounds['grown_entries']:,} entries of its log"
-        rows.insert(2, ("a new identity has", grown))
+        grown = f"{share} % of these at first, growing over {bounds['grown_entries']:,} entries of its log"
+        rows.append(("a new identity has", grown))
     return rows
 
 
