@@ -169,7 +169,8 @@ def _limits(bounds: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("one record", _size(bounds["record_bytes"])),
     ]
     if share < 100:
-        grown = f"{share} % of these at first, growing over {bounds['grown_entries']:,} entries of its log"
+        entries = bounds["grown_entries"]
+        grown = f"{share} % of these at first, all with {entries:,} entries in its log"
         rows.append(("a new identity has", grown))
     return rows
 
