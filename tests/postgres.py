@@ -4,11 +4,13 @@ It listens on a Unix socket in a folder of its own, and nowhere else. Where Post
 installed, the tests that need it are left out and say so.
 """
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -21,6 +23,7 @@ from typing import Any, Final
 import asyncpg
 
 _PORT: Final = 5432  # a part of the socket's name, and no port
+_SET_SIGNAL_OF_PARENTS_DEATH: Final = 1
 _START_S: Final = 60.0
 _STOP_S: Final = 30.0
 _POLL_S: Final = 0.05
@@ -123,6 +126,11 @@ def running(*, place: Path | None = None, is_durable: bool = False) -> Generator
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _end_with_parent() -> None:
+    """Have the server stop when the tests are killed, which then cannot stop it."""
+    ctypes.CDLL(None).prctl(_SET_SIGNAL_OF_PARENTS_DEATH, signal.SIGINT)
+
+
 def _name_in(address: str) -> str:
     return address.partition("@/")[2].partition("?")[0]
 
@@ -138,6 +146,7 @@ def _start(folder: Path, more: tuple[str, ...]) -> "subprocess.Popen[bytes]":
             user=_user(),
             cwd=folder,
             start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 -- one call
         )
     deadline = time.monotonic() + _START_S
     while not _answers(folder):
