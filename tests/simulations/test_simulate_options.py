@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -250,28 +251,35 @@ def test_examples_run_by_themselves(example: str) -> None:
 # Ctrl-C.
 
 
-def stopped(options: list[str], cpu_s: float) -> tuple[int, str, str]:
-    """Interrupt a run as a terminal does, once it has worked for a while."""
+def stopped(options: list[str], when: Callable[[psutil.Process], bool]) -> tuple[int, str, str]:
+    """Interrupt a run as a terminal does, at the right moment."""
     command = [sys.executable, "-m", "bazaar_node", "simulate", *options]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     until = time.monotonic() + 60
-    while not _has_worked(process.pid, cpu_s) and time.monotonic() < until:
+    while not _is_time(process.pid, when) and time.monotonic() < until:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # a terminal tells all processes
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
-def _has_worked(pid: int, cpu_s: float) -> bool:
-    """Tell whether a process and its children have used so much of the processor."""
+def _is_time(pid: int, when: Callable[[psutil.Process], bool]) -> bool:
     try:
-        whole = psutil.Process(pid)
-        every = [whole, *whole.children(recursive=True)]
-        return sum(sum(one.cpu_times()[:2]) for one in every) > cpu_s
+        return when(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return True
+
+
+def has_worked(cpu_s: float) -> Callable[[psutil.Process], bool]:
+    """Return what tells whether a process and its children have used so much of the processor."""
+
+    def has(process: psutil.Process) -> bool:
+        every = [process, *process.children(recursive=True)]
+        return sum(sum(one.cpu_times()[:2]) for one in every) > cpu_s
+
+    return has
 
 
 @pytest.mark.slow
@@ -279,7 +287,7 @@ def test_an_interrupted_sweep_keeps_what_is_done(tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
     options = ["table", "--attacks", "ring", "--defences", "none", "--defences", "ours",
                "--seeds", "2", "--agents", "300", "--out", str(out)]  # fmt: skip
-    status, said, complaint = stopped(options, cpu_s=8)
+    status, said, complaint = stopped(options, has_worked(8))
     assert status == INTERRUPTED
     assert re.search(r"stopped after \d+ of 8 runs", complaint)
     assert "Traceback" not in said + complaint
@@ -291,7 +299,9 @@ def test_an_interrupted_sweep_keeps_what_is_done(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_world_says_how_far_it_got() -> None:
-    status, said, complaint = stopped(["run", "calm", "--seeds", "500", "--days", "1"], cpu_s=4)
+    status, said, complaint = stopped(
+        ["run", "calm", "--seeds", "500", "--days", "1"], has_worked(4)
+    )
     assert status == INTERRUPTED
     assert complaint.startswith("stopped in seed ")
     assert "Traceback" not in said + complaint

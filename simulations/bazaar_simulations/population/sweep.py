@@ -184,7 +184,8 @@ def _locally(
                 on_progress(given.rounds.value / max(whole, 1) * len(settings))
         finally:
             given.is_over.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            # What they were given is gone when we go on, so they have to have ended.
+            pool.shutdown(cancel_futures=True)
 
 
 def _on_ray(settings: Sequence[Setting]) -> Generator[tuple[Setting, Figures]]:
