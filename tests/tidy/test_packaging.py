@@ -57,6 +57,13 @@ def test_the_relay_is_run_by_a_command_that_exists(command: list[str]) -> None:
     assert FileSettings(listen=[listen]).listen == [listen]
 
 
+def test_the_container_is_filled_as_everything_else_is() -> None:
+    """By an installer that knows overrides: plain pip refuses these requirements."""
+    text = DOCKERFILE.read_text()
+    assert "uv pip install" in text
+    assert not re.search(r"bin/pip install[^\n]* \.", text)
+
+
 def test_both_ask_for_health_where_the_relay_serves_it() -> None:
     assert ":8001/readyz" in DOCKERFILE.read_text()
     assert "0.0.0.0:8001" in _in_dockerfile("CMD")
