@@ -68,6 +68,25 @@ async def test_a_restart_forgets_no_offer(driver: Driver, ada: Trader, bo: Trade
     assert [later.heard(one) for one in (bo, cy, dee)] == [[], [], []]
 
 
+async def test_a_first_commit_that_fails_forgets_no_lease(
+    driver: Driver, ada: Trader, bo: Trader
+) -> None:
+    await driver.join(ada, bo)
+    post = ada.claim_post(RELAY.agent)
+    await driver.publish(ada, post)
+    award = await driver.claim(bo, post)
+    assert isinstance(award, Record)
+    assert await driver.publish(bo, bo.accept(award)) == "accepted"
+    again = await Driver(store=driver.store, now_ms=driver.now_ms + 100).start()
+    await again.join(ada, bo)
+    again.fails = "the disk is full"
+    assert (await again.publish(ada, ada.intake())).startswith("storage:")
+    again.fails = ""
+    await again.tick(60_000)
+    page, _ = await again.store.scan([Filter(kinds=("breach",))], after=0, limit=2)
+    assert len(page) == 1  # bo has been silent for longer than its lease
+
+
 async def test_a_batch_above_the_allowance_goes_through_and_costs_waiting(ada: Trader) -> None:
     driver = await Driver(policy=Policy(records_per_s=2)).start()
     await driver.join(ada)

@@ -16,5 +16,6 @@ def resume(state: RelayState, resumed: Resumed, now_ms: int) -> None:
     is_ours = task.terms.sequencer == state.me
     if is_ours:
         state.promises.learn(task, resumed.records)
-    state.put_task(step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
+    # What was read is durable, and stays when the next commit fails.
+    state.follow_task(None, step(task, Elapsed(), now_ms) if is_ours else task, now_ms)
     state.router.resume(task, now_ms)

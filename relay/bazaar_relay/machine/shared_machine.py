@@ -65,8 +65,6 @@ class SharedRelayMachine(RelayMachine):
                 self._state.adverts.listen_elsewhere(agents)
             case Started():
                 self._start(event, now_ms)
-                # What was read is durable, and stays when the first commit fails.
-                self._state.group.undo.clear()
                 self._deciding.want_turn()
             case _:
                 return super().handle(event, now_ms)

@@ -242,7 +242,7 @@ class RelayState:
         self.offer(task.id, self.router.follow(task, now_ms), now_ms)
 
     def follow_task(self, before: Task | None, task: Task, now_ms: int) -> None:
-        """Take note of a task's state that another process of this relay has made durable."""
+        """Take note of a task's state that is durable already, and is not the group's to undo."""
         self.tasks.put(task.id, task)
         self.mailboxes.meet(task)
         self.set_timer(task, now_ms)
