@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from bazaar_host.addresses import Address
 from bazaar_host.admission import ConnectionLimits
-from bazaar_host.flow import Inbox, SendGate
+from bazaar_host.flow import Inbox, Outbound
 from bazaar_host.links import OnLink
 from bazaar_host.pump import Pump
 from bazaar_protocol import limits
@@ -244,7 +244,7 @@ class Libp2pTransport:
         self._stopped.set()
 
 
-class Libp2pLink:
+class Libp2pLink(Outbound):
     """A ``Link`` over the network. It may end at any time, whoever has not taken its frames yet.
 
     An application that does not receive for a while loses nothing: at most a megabyte waits here,
@@ -259,6 +259,7 @@ class Libp2pLink:
         give_back: Callable[[int, int], None],
         close: Callable[[], None],
     ) -> None:
+        super().__init__()
         self.peer = opened.peer
         self.address = opened.address
         self.protocol = opened.protocol
@@ -268,34 +269,10 @@ class Libp2pLink:
         self._close = close
         self._loop = asyncio.get_running_loop()
         self._outbox: list[bytes] = []
-        self._gate = SendGate()
         self._inbox = Inbox(self._note_taken)
         self._frames_taken = 0
         self._bytes_taken = 0
         self._closed = asyncio.Event()
-
-    async def send(self, frames: bytes) -> None:
-        """Queue whole frames; wait while too much is queued.
-
-        Raises:
-            LinkClosed: The link has ended.
-
-        """
-        await self._gate.wait()
-        self._enqueue(frames)
-
-    def offer(self, frames: bytes) -> bool:
-        """Queue whole frames, or return False if too much is queued.
-
-        Raises:
-            LinkClosed: The link has ended.
-
-        """
-        self._gate.check()
-        if not self._gate.is_open:
-            return False
-        self._enqueue(frames)
-        return True
 
     async def receive(self) -> list[bytes]:
         """Wait for frames and return all that have arrived.

@@ -1,9 +1,10 @@
 """Back-pressure on the asyncio side of a link: what waits to be sent, and what waits to be taken.
 
-Every kind of link uses these two, so that all of them have the same bounds.
+Every kind of link uses these, so that all of them have the same bounds.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from bazaar_protocol import limits
@@ -116,3 +117,37 @@ class Inbox:
         if discard:
             self._frames, self._bytes = [], 0
         self._arrived.set()
+
+
+class Outbound(ABC):
+    """The sending side of a link: whoever sends waits for the gate."""
+
+    def __init__(self) -> None:
+        self._gate = SendGate()
+
+    async def send(self, frames: bytes) -> None:
+        """Queue whole frames; wait while too much is queued.
+
+        Raises:
+            LinkClosed: The link has ended.
+
+        """
+        await self._gate.wait()
+        self._enqueue(frames)
+
+    def offer(self, frames: bytes) -> bool:
+        """Queue whole frames, or return False if too much is queued.
+
+        Raises:
+            LinkClosed: The link has ended.
+
+        """
+        self._gate.check()
+        if not self._gate.is_open:
+            return False
+        self._enqueue(frames)
+        return True
+
+    @abstractmethod
+    def _enqueue(self, frames: bytes) -> None:
+        """Queue frames, and count them at the gate until they have left."""

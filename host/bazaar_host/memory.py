@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
-from bazaar_host.flow import Inbox, SendGate
+from bazaar_host.flow import Inbox, Outbound
 from bazaar_host.links import OnLink
 from bazaar_protocol.errors import AddressInUse, ConfigError, TooLarge, Unreachable
 from bazaar_protocol.framing import Splitter
@@ -142,7 +142,7 @@ class MemoryTransport:
         return link
 
 
-class MemoryLink:
+class MemoryLink(Outbound):
     """A ``Link`` whose two ends hand each other bytes."""
 
     peer: AgentId
@@ -156,6 +156,7 @@ class MemoryLink:
         *,
         inbound: bool,
     ) -> None:
+        super().__init__()
         self.address = "memory"
         self.protocol = protocol
         self.inbound = inbound
@@ -164,7 +165,6 @@ class MemoryLink:
         self.inbox = Inbox(lambda _frames, _bytes: self._other.flow())
         self._network = network
         self._siblings = siblings
-        self._gate = SendGate()
         self._queue: deque[bytes] = deque()
         self._splitter = Splitter()
         self._closed = asyncio.Event()
@@ -174,19 +174,6 @@ class MemoryLink:
         self._other = other
         self.peer = peer
         self._siblings[self] = None
-
-    async def send(self, frames: bytes) -> None:
-        """Queue whole frames; wait while too much is queued."""
-        await self._gate.wait()
-        self._enqueue(frames)
-
-    def offer(self, frames: bytes) -> bool:
-        """Queue whole frames, or return False if too much is queued."""
-        self._gate.check()
-        if not self._gate.is_open:
-            return False
-        self._enqueue(frames)
-        return True
 
     async def receive(self) -> list[bytes]:
         """Wait for frames and return all that have arrived."""

@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
-from bazaar_host.flow import Inbox, SendGate
+from bazaar_host.flow import Inbox, Outbound
 from bazaar_node.network.relayed.carrier import Carrier
 from bazaar_node.network.relayed.secrecy import PLAIN_BYTES_MAX, Handshake, Session
 from bazaar_protocol import limits
@@ -25,13 +25,14 @@ _END: Final = b"\x01"
 _PIECE_BYTES: Final = PLAIN_BYTES_MAX - len(_DATA)
 
 
-class RelayedLink:
+class RelayedLink(Outbound):
     """A ``Link`` to ``peer``, which its handshake has proven to be at the other end.
 
     ``run`` has to be running; nobody else should have the link before ``is_up``.
     """
 
     def __init__(self, carrier: Carrier, peer: AgentId, *, inbound: bool) -> None:
+        super().__init__()
         self.peer = peer
         self.address = ADDRESS
         self.protocol = NODE_PROTOCOL
@@ -41,7 +42,6 @@ class RelayedLink:
         self.failure = "the link has ended"
         """Why it ended, for people."""
         self._carrier = carrier
-        self._gate = SendGate()
         self._inbox = Inbox(self._on_taken)
         self._queue: deque[bytes] = deque()
         self._is_closing = False
@@ -81,29 +81,6 @@ class RelayedLink:
                 raise LinkClosed(self.failure)
             self._changed.clear()
             await self._changed.wait()
-
-    async def send(self, frames: bytes) -> None:
-        """Queue whole frames; wait while too much is queued.
-
-        Raises:
-            LinkClosed: The link has ended.
-
-        """
-        await self._gate.wait()
-        self._enqueue(frames)
-
-    def offer(self, frames: bytes) -> bool:
-        """Queue whole frames, or return False if too much is queued.
-
-        Raises:
-            LinkClosed: The link has ended.
-
-        """
-        self._gate.check()
-        if not self._gate.is_open:
-            return False
-        self._enqueue(frames)
-        return True
 
     async def receive(self) -> list[bytes]:
         """Wait for frames and return all that have arrived.
