@@ -19,6 +19,8 @@ from typing import Final, cast
 from tests.market_records import NOW_MS, Trader
 
 from bazaar_host.database import Synchronous
+from bazaar_protocol.evidence_kinds import Intake
+from bazaar_protocol.kinds import Genesis
 from bazaar_protocol.records import unseal
 from bazaar_relay.storage.sqlite_store import SqliteStore
 from bazaar_relay.storage.store import Batch, NewRecord
@@ -102,8 +104,9 @@ def disk_after(events: Sequence[Event], chance: random.Random) -> dict[str, byte
 def entries_of(commits: int) -> list[list[bytes]]:
     """Return the records of each commit; they are the same in each run."""
     ada = Trader.named("ada", NOW_MS)
-    log = [ada.genesis().raw]
-    log += [ada.intake(n).raw for n in range(1, commits * RECORDS_PER_COMMIT)]
+    numbers = range(1, commits * RECORDS_PER_COMMIT)
+    log = [ada.say(Genesis(bytes(32)), NOW_MS).raw]
+    log += [ada.say(Intake(bytes(32), n, n), NOW_MS + n).raw for n in numbers]
     return [log[n : n + RECORDS_PER_COMMIT] for n in range(0, len(log), RECORDS_PER_COMMIT)]
 
 
