@@ -14,6 +14,8 @@ from bazaar_protocol.kinds import Advert
 from bazaar_relay.machine.adverts import Adverts
 
 ADVERTS: Final = 100_000
+FEW: Final = 1_000
+"""So that each of the capabilities is offered."""
 QUERIES: Final = 2_000
 PAGE: Final = 20
 _MS: Final = 1_000
@@ -27,8 +29,8 @@ _NOTE: Final = (
 
 async def run(bench: Bench) -> list[Row]:
     """Measure searches by capability, and by capability and words."""
-    count, queries = bench.count(ADVERTS, 1_000), bench.count(QUERIES, 50)
-    few, many = _filled(count // 100), _filled(count)
+    count, queries = bench.count(ADVERTS, 2 * FEW), bench.count(QUERIES, 50)
+    few, many = _filled(FEW), _filled(count)
 
     async def by_capability(adverts: Adverts) -> Sample:
         return _p99(adverts, queries, lambda name: Query(1, name, "", "", PAGE))
@@ -45,7 +47,7 @@ async def run(bench: Bench) -> list[Row]:
         },
     )
     return [
-        row(f"capability query over {count // 100:,} adverts: p99", "ms", samples["few"],
+        row(f"capability query over {FEW:,} adverts: p99", "ms", samples["few"],
             note=_NOTE),
         row(f"capability query over {count:,} adverts: p99", "ms", samples["many"],
             goal=at_most(1, "figure")),
@@ -74,7 +76,7 @@ def _p99(adverts: Adverts, queries: int, query: Callable[[str], Query]) -> Sampl
     chance = random.Random(7)
     times: list[float] = []
     for _ in range(queries):
-        asked = query(chance.choice(_names(chance.randrange(1_000))))
+        asked = query(chance.choice(_names(chance.randrange(FEW))))
         began = time.perf_counter()
         found, _after = adverts.search(asked)
         times.append(_MS * (time.perf_counter() - began))
