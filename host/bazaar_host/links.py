@@ -76,8 +76,10 @@ class Link(Protocol):
 class Transport(Protocol):
     """Dials peers and hears from peers, under one identity."""
 
-    addresses: list[str]
-    """The multiaddrs we listen on, each with our ``/p2p/…``; empty if we do not listen."""
+    @property
+    def addresses(self) -> list[str]:
+        """The multiaddrs we listen on, each with our ``/p2p/…``; empty if we do not listen."""
+        ...
 
     async def dial(self, peer: AgentId | None, addresses: Sequence[str], protocol: str) -> Link:
         """Open a link to ``peer`` at the first of ``addresses`` that answers.

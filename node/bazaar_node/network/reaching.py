@@ -36,10 +36,6 @@ class Reaching:
         """Where we listen ourselves."""
         return self._transport.addresses
 
-    @addresses.setter
-    def addresses(self, addresses: list[str]) -> None:
-        self._transport.addresses = addresses
-
     async def close(self) -> None:
         """End every link that was dialed directly, and stop listening."""
         await self._transport.close()
