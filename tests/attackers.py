@@ -5,7 +5,7 @@ The trio ones run in a thread of their own, as ``await attack(coroutine_function
 
 import asyncio
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, Self
@@ -123,6 +123,13 @@ class Caller:
             await self.writer.wait_closed()
 
 
+async def hang_up(writers: Sequence[asyncio.StreamWriter]) -> None:
+    """End connections at once, whatever waits on them, and see that nothing of them is left."""
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.gather(*(one.wait_closed() for one in writers), return_exceptions=True)
+
+
 class Proxy:
     """Forwards TCP until it is frozen; then everything stays open and nothing moves."""
 
@@ -132,6 +139,7 @@ class Proxy:
         self.is_flowing = asyncio.Event()
         self.is_flowing.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     @classmethod
     @asynccontextmanager
@@ -147,12 +155,15 @@ class Proxy:
             for task in proxy._tasks:
                 task.cancel()
             await asyncio.gather(*proxy._tasks, return_exceptions=True)
+            await hang_up(proxy._writers)
 
     def freeze(self) -> None:
         self.is_flowing.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         there = await asyncio.open_connection(self.target.host, self.target.port)
+        self._writers.append(there[1])
         self._start(self._copy(reader, there[1]))
         self._start(self._copy(there[0], writer))
 

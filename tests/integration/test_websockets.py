@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.attackers import MULTISTREAM, Caller
+from tests.attackers import MULTISTREAM, Caller, hang_up
 from tests.certificates import make_certificate
 from tests.links import Program, WebSocketPlace, check_echo
 from tests.nginx import NGINX, nginx
@@ -254,6 +254,7 @@ async def forwarding(host: Program, origin: bytes) -> AsyncGenerator[str]:
     """A reverse proxy that does nothing but say whom it serves."""
     place = Address.parse(address_of(host))
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -262,7 +263,9 @@ async def forwarding(host: Program, origin: bytes) -> AsyncGenerator[str]:
         writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         above, below = await asyncio.open_connection(place.host, place.port)
+        writers.append(below)
         line = await reader.readline()
         below.write(line + b"X-Forwarded-For: " + origin + b"\r\n")
         for pair in ((reader, below), (above, writer)):
@@ -277,6 +280,7 @@ async def forwarding(host: Program, origin: bytes) -> AsyncGenerator[str]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await hang_up(writers)
 
 
 async def test_dialing_what_is_no_websocket_says_so() -> None:
