@@ -29,7 +29,7 @@ def test_every_row_of_the_documented_table_is_an_adversary() -> None:
         if not line.startswith("|"):
             break
         rows.append(line.split("|")[1].strip())
-    assert set(rows) == {*ADVERSARIES, "no attack"} - {"Sybil x30"}
+    assert set(rows) == {*ADVERSARIES, "no attack"}
 
 
 def test_it_lists_all_adversaries(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,6 @@ from bazaar_simulations.population.mixture import MALICIOUS_MOST
 from bazaar_simulations.population.plots import Rows
 from bazaar_simulations.population.setting import PROPOSALS, Setting
 from bazaar_simulations.population.tables import (
-    ATTACKS,
     ablations,
     amplification,
     attack_of,
@@ -60,7 +59,7 @@ def table(
         ("--figure", figure), ("--agents", agents if agents != _USUAL else None),
         ("--seeds", seeds), ("--tried", tried), ("--parts", parts),
     ))  # fmt: skip
-    attacks = _names(attacks, ADVERSARIES, "an adversary") or ATTACKS
+    attacks = _names(attacks, ADVERSARIES, "an adversary") or tuple(ADVERSARIES)
     defences = _names(defences, DEFENCES, "a defence") or DEFENCES
     figure = _names(figure, FIGURES, "a figure")
     changes = frozenset(_names(tried, PROPOSALS, "a change to try"))

@@ -4,14 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from bazaar_simulations.adversaries.registry import ADVERSARIES
 from bazaar_simulations.population.intervals import Interval
 from bazaar_simulations.population.setting import PARTS, Setting
 from bazaar_simulations.population.sweep import Row
 
 NO_ATTACK: Final = "no attack"
-ATTACKS: Final = tuple(name for name in ADVERSARIES if name != "Sybil x30")
-"""Those of the table; thirty identities for each principal take long."""
 
 _POINT: Final = 0.01
 _MANY: Final = frozenset({"Sybil x10", "Sybil x30", "copycat raters", "ring + Sybil + slander"})
