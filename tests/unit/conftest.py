@@ -1,8 +1,10 @@
-"""What the tests of the relay's machine begin with; a test that needs other ones makes its own."""
+"""What tests of the relay's machine and of yamux begin with; who needs others makes their own."""
 
 import pytest
 from tests.market_records import Trader
 from tests.relay_driver import Driver
+
+from bazaar_host.yamux.session import Session
 
 
 @pytest.fixture
@@ -23,3 +25,13 @@ def bo() -> Trader:
 @pytest.fixture
 def cy() -> Trader:
     return Trader.named("cy")
+
+
+@pytest.fixture
+def dialer() -> Session:
+    return Session(is_initiator=True)
+
+
+@pytest.fixture
+def listener() -> Session:
+    return Session(is_initiator=False)

@@ -28,17 +28,6 @@ from bazaar_host.yamux.events import (
 from bazaar_host.yamux.session import Session
 from bazaar_protocol.errors import BrokenSession
 
-
-@pytest.fixture
-def dialer() -> Session:
-    return Session(is_initiator=True)
-
-
-@pytest.fixture
-def listener() -> Session:
-    return Session(is_initiator=False)
-
-
 # What is on the wire.
 
 

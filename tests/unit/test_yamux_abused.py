@@ -29,16 +29,6 @@ from bazaar_protocol import limits
 from bazaar_protocol.errors import BrokenSession
 
 
-@pytest.fixture
-def dialer() -> Session:
-    return Session(is_initiator=True)
-
-
-@pytest.fixture
-def listener() -> Session:
-    return Session(is_initiator=False)
-
-
 def overrun(session: Session) -> bytes:
     opened(session)
     return frame(DATA, 0, 1, body=bytes(WINDOW - 10)) + frame(DATA, 0, 1, 11)
